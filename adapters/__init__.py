@@ -1,0 +1,1 @@
+"""Doors to other frameworks (torch, tree ensembles, Ray); each is optional and reached through the plug-in registry."""
