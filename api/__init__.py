@@ -1,0 +1,89 @@
+"""The front door: what users import from ``onnxplain``.
+
+>>> import onnxplain
+>>> result = onnxplain.explain("model.onnx", "cat.jpg", "rise")  # doctest: +SKIP
+
+Names are loaded when they are first used, so that ``import onnxplain`` and ``onnxplain --help`` cost next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .engine.errors import CapabilityError as CapabilityError
+    from .engine.errors import InputError as InputError
+    from .engine.errors import ModelError as ModelError
+    from .engine.errors import OnnxplainError as OnnxplainError
+    from .engine.errors import SettingError as SettingError
+    from .engine.explain import explain as explain
+    from .engine.explain import replay as replay
+    from .engine.explanation import Explanation as Explanation
+    from .engine.game import Game as Game
+    from .engine.home import home as home
+    from .engine.inputs.sample import Sample as Sample
+    from .engine.masking.baselines import Baseline as Baseline
+    from .engine.masking.features import Features as Features
+    from .engine.model import Model as Model
+    from .engine.model import TensorSpec as TensorSpec
+    from .engine.model import load as load
+    from .engine.problem import Problem as Problem
+    from .engine.registry import ACTIVATIONS as ACTIVATIONS
+    from .engine.registry import DATA as DATA
+    from .engine.registry import GRADIENT as GRADIENT
+    from .engine.registry import PREDICT as PREDICT
+    from .engine.registry import Plugin as Plugin
+    from .engine.registry import plugins as methods  # noqa: F401 - given another name here
+    from .engine.registry import register as register
+    from .engine.settings import Range as Range
+    from .engine.spec import InputSpec as InputSpec
+    from .engine.spec import ModelSpec as ModelSpec
+    from .engine.spec import Preprocessing as Preprocessing
+    from .engine.target import Target as Target
+
+_ROOMS = {
+    "engine.errors": ("CapabilityError", "InputError", "ModelError", "OnnxplainError", "SettingError"),
+    "engine.explain": ("explain", "replay"),
+    "engine.explanation": ("Explanation",),
+    "engine.game": ("Game",),
+    "engine.home": ("home",),
+    "engine.inputs.sample": ("Sample",),
+    "engine.masking.baselines": ("Baseline",),
+    "engine.masking.features": ("Features",),
+    "engine.model": ("Model", "TensorSpec", "load"),
+    "engine.problem": ("Problem",),
+    "engine.registry": ("ACTIVATIONS", "DATA", "GRADIENT", "PREDICT", "Plugin", "register"),
+    "engine.settings": ("Range",),
+    "engine.spec": ("InputSpec", "ModelSpec", "Preprocessing"),
+    "engine.target": ("Target",),
+}
+_HOMES = {name: (room, name) for room, names in _ROOMS.items() for name in names} | {
+    "methods": ("engine.registry", "plugins")
+}
+
+__all__ = [  # noqa: PLE0604 - strings, computed from the table above
+    "__version__",
+    *sorted(_HOMES),
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name, or the sub-package ``models``, when it is first used."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("onnxplain")
+    if name == "models":
+        return importlib.import_module(".models", __name__)
+    if name not in _HOMES:
+        raise AttributeError(f"module 'onnxplain' has no attribute '{name}'")
+    room, attribute = _HOMES[name]
+    value = getattr(importlib.import_module(f".{room}", __name__), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return [*__all__, "models"]

@@ -1,0 +1,1 @@
+"""Speed, memory and start-up, against named peers. ``make bench`` runs all of it."""

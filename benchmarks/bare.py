@@ -1,0 +1,65 @@
+"""The best bare ONNX Runtime loop: what the same number of rows costs with nothing around ``session.run``."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import onnxruntime as ort
+
+
+@dataclass(frozen=True)
+class Bare:
+    """Sessions, each driven by a thread of its own on one ready batch of random rows."""
+
+    path: str
+    sessions: tuple[ort.InferenceSession, ...]
+    batch: int
+    about: str
+
+    def seconds(self, rows: int) -> float:
+        """Return the wall time of ``rows`` rows."""
+        counter = itertools.count()
+        runs = -(-rows // self.batch)
+
+        def drive(session: ort.InferenceSession) -> None:
+            name, shape = session.get_inputs()[0].name, session.get_inputs()[0].shape[1:]
+            feed = {name: np.random.default_rng(0).random((self.batch, *shape), dtype=np.float32)}
+            while next(counter) < runs:
+                session.run(None, feed)
+
+        threads = [threading.Thread(target=drive, args=(s,)) for s in self.sessions]
+        begun = time.perf_counter()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return (time.perf_counter() - begun) * rows / (runs * self.batch)
+
+
+def best(path: str, trial_rows: int = 96, rounds: int = 3) -> Bare:
+    """Try one session on all cores and a single-threaded one per core, in several batch sizes; keep the fastest."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    wide = (_session(path, cores),)
+    narrow = tuple(_session(path, 1) for _ in range(cores))
+    candidates = [
+        Bare(path, sessions, batch, f"{len(sessions)} session(s), batch {batch}")
+        for sessions in (wide, narrow)
+        for batch in (1, 2, 4, 8, 16)
+    ]
+    times: dict[str, list[float]] = {c.about: [] for c in candidates}
+    for _ in range(rounds):
+        for candidate in candidates:
+            times[candidate.about].append(candidate.seconds(trial_rows))
+    return min(candidates, key=lambda c: min(times[c.about]))
+
+
+def _session(path: str, threads: int) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])

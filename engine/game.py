@@ -1,0 +1,190 @@
+"""Game: coalitions of features -> scores of the target; the one loop that streams batches to the model.
+
+Every perturbation method, and the deletion and insertion metrics, are a choice of coalitions plus an estimator over a
+Game. Coalitions are masked and scored batch by batch: the next batch is prepared while the runtime works on the last
+ones, and memory does not grow with the number of coalitions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .errors import InputError, ModelError, SettingError
+from .masking.blend import Blend
+
+if TYPE_CHECKING:
+    from .inputs.sample import Sample
+    from .masking.baselines import Baseline
+    from .masking.features import Features
+    from .model import Model
+    from .target import Target
+
+Progress = Callable[[int], None]
+REMEMBERED = 1 << 16  # scores of binary coalitions that are kept, so that equal coalitions are evaluated once
+
+
+class Game:
+    """Scores of a target when only some features are present.
+
+    A score of coalition z is the target at ``x * z + reference * (1 - z)``, averaged over the baseline's references.
+    Boolean coalitions are remembered: equal ones are evaluated once. ``evaluations`` counts model rows.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        sample: Sample,
+        target: Target,
+        features: Features,
+        baseline: Baseline,
+        *,
+        progress: Progress | None = None,
+        expected: int = 0,
+    ) -> None:
+        """Prepare the game; ``expected`` is the number of coalitions to come, if known, for choosing the layout."""
+        self.features = features
+        self.baseline = baseline
+        self.target = target
+        self.evaluations = 0
+        self._progress = progress
+        self._feeds = sample.feeds
+        missing = [n for n in features.labels if n not in baseline.references]
+        if missing:
+            raise SettingError(f"the baseline '{baseline.name}' has nothing to stand in for input '{missing[0]}'")
+        self._blends = {n: Blend(sample.feeds[n], baseline.references[n]) for n in features.labels}
+        self._runner = model.runner(target, sample.feeds, expected=expected * baseline.count)
+        self._chunk = max(1, self._runner.batch // baseline.count)
+        self._known: dict[bytes, float] = {}
+        self._full: float | None = None
+
+    @property
+    def size(self) -> int:
+        """The number of features, M."""
+        return self.features.size
+
+    @property
+    def batch(self) -> int:
+        """Coalitions that fit one run of the model; a good number to hand over at a time."""
+        return self._chunk
+
+    @property
+    def full(self) -> float:
+        """The score of the input as it is."""
+        if self._full is None:
+            self.evaluations += 1
+            self._full = float(self._finite(self._runner.run(self._feeds))[0])
+            self._known[_keys(np.ones((1, self.size), dtype=bool))[0]] = self._full
+        return self._full
+
+    @property
+    def empty(self) -> float:
+        """The score with every feature absent."""
+        return float(self(np.zeros((1, self.size), dtype=bool))[0])
+
+    def __call__(self, coalitions: np.ndarray) -> np.ndarray:
+        """Return the scores (B,) of coalitions (B, M): booleans, or numbers in [0, 1] for partly present features."""
+        return np.concatenate([scores for _, scores in self.stream([coalitions])]) if len(coalitions) else np.empty(0)
+
+    def stream(self, coalitions: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield ``(chunk, scores)`` for chunks of coalitions in the order they come.
+
+        ``coalitions`` is drawn from lazily, a few batches ahead of what has been yielded; arrays of any length are
+        cut into chunks of at most ``batch`` rows.
+        """
+        chunks = (c[start : start + self._chunk] for c in coalitions for start in range(0, len(c), self._chunk))
+        if self.baseline.reduce == "largest-effect":
+            _ = self.full  # the reference value of the effect, before the stream is under way
+        for rows, tag in self._runner.stream(self._batches(chunks)):
+            scores = self._reduced(rows, tag.fresh) if rows is not None else np.empty(0)
+            result = tag.recall(scores)
+            if self._progress is not None:
+                self._progress(len(tag.chunk))
+            yield tag.chunk, result
+
+    def _batches(self, chunks: Iterable[np.ndarray]) -> Iterator[tuple[dict[str, np.ndarray] | None, _Turn]]:
+        ring = [self._buffers() for _ in range(self._runner.depth)]
+        for turn, chunk in enumerate(chunks):
+            self._check(chunk)
+            if chunk.dtype != np.bool_:
+                yield self._fill(chunk, ring[turn % len(ring)]), _Turn(chunk, len(chunk))
+                continue
+            if len(self._known) >= REMEMBERED:
+                self._known = {}
+            keys, known = _keys(chunk), self._known
+            fresh: dict[bytes, int] = {}
+            for place, key in enumerate(keys):
+                if key not in known:
+                    fresh[key] = place
+                    known[key] = np.nan  # under way: filled in when this chunk's scores come
+            places = list(fresh.values())
+            part = chunk if len(places) == len(chunk) else chunk[places]
+            feeds = self._fill(part, ring[turn % len(ring)]) if places else None
+            yield feeds, _Turn(chunk, len(places), keys, list(fresh), known)
+
+    def _buffers(self) -> dict[str, np.ndarray]:
+        rows = self._chunk * self.baseline.count
+        return {name: np.repeat(feed, rows, axis=0) if feed.ndim else feed for name, feed in self._feeds.items()}
+
+    def _fill(self, coalitions: np.ndarray, buffers: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Write the masked rows of ``coalitions`` into ``buffers``; row k * R + r is coalition k on reference r."""
+        references = self.baseline.count
+        rows = len(coalitions) * references
+        masks = self.features.expand(coalitions)
+        for name, blend in self._blends.items():
+            out = buffers[name][:rows].reshape(len(coalitions), references, *self._feeds[name].shape[1:])
+            blend.write(masks[name][:, None], out)
+        self.evaluations += rows
+        return {name: buffer[:rows] if buffer.ndim else buffer for name, buffer in buffers.items()}
+
+    def _reduced(self, rows: np.ndarray, count: int) -> np.ndarray:
+        scores = self._finite(rows).reshape(count, self.baseline.count)
+        if self.baseline.reduce == "mean":
+            return np.asarray(scores.mean(axis=1))
+        furthest = np.abs(scores - self.full).argmax(axis=1)
+        return np.asarray(scores[np.arange(count), furthest])
+
+    def _finite(self, rows: np.ndarray) -> np.ndarray:
+        bad = np.flatnonzero(~np.isfinite(rows))
+        if bad.size:
+            raise ModelError(
+                f"the score of target '{self.target.text}' is {rows[bad[0]]}",
+                where=f"tensor '{self.target.tensor}', row {int(bad[0])} of a batch",
+                tip="the model overflows on masked inputs; try another baseline, or check the preprocessing",
+            )
+        return rows
+
+    def _check(self, coalitions: np.ndarray) -> None:
+        if coalitions.ndim != 2 or coalitions.shape[1] != self.size:
+            raise InputError(f"coalitions have the shape {coalitions.shape}; this game takes (rows, {self.size})")
+        if coalitions.dtype != np.bool_ and not self.baseline.soft:
+            raise InputError("partly present features need inputs of floating-point numbers")
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """A chunk on its way through the model, and how its scores are put together."""
+
+    chunk: np.ndarray
+    fresh: int  # coalitions of the chunk that the model really runs
+    keys: list[bytes] = field(default_factory=list)
+    fresh_keys: list[bytes] = field(default_factory=list)
+    known: dict[bytes, float] = field(default_factory=dict)
+
+    def recall(self, scores: np.ndarray) -> np.ndarray:
+        """Return a score per coalition: those just run and, for equal coalitions, those known from before."""
+        if not self.keys:
+            return scores
+        self.known.update(zip(self.fresh_keys, scores.tolist(), strict=True))
+        return np.array([self.known[key] for key in self.keys])
+
+
+def _keys(coalitions: np.ndarray) -> list[bytes]:
+    packed = np.packbits(coalitions, axis=1)
+    if packed.shape[1] <= hashlib.blake2b.MAX_DIGEST_SIZE:
+        return [row.tobytes() for row in packed]
+    return [hashlib.blake2b(row, digest_size=16).digest() for row in packed]

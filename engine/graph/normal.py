@@ -1,0 +1,54 @@
+"""One form for all models: versions that the runtime takes, initializers that are no inputs, no ZipMap."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onnx import defs
+
+from .head import drop_zipmap
+from .rebuild import rebuilt
+from .structure import DEFAULT_DOMAINS, initializer_names, scopes
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+_FREE_INITIALIZERS = 4  # the first IR version in which an initializer need not be an input as well
+
+
+def normalise(proto: ModelProto, max_ir: int = 13, max_opset: int = 26) -> ModelProto:
+    """Return the model in the form that all else here expects.
+
+    ZipMaps are dropped (``drop_zipmap``). Initializers are taken out of the inputs, so the runtime may fold them.
+    The domain ``ai.onnx`` is written ``""``. A newer IR version is lowered to ``max_ir``, which changes no meaning; a
+    newer operator set is lowered to ``max_opset`` where none of the operators in use has changed since, else left.
+    """
+    model = drop_zipmap(proto)[0]
+    stored = initializer_names(model.graph)
+    if any(value.name in stored for value in model.graph.input):
+        model = rebuilt(model, inputs=[value for value in model.graph.input if value.name not in stored])
+        model.ir_version = max(model.ir_version, _FREE_INITIALIZERS)
+    model.ir_version = min(model.ir_version, max_ir)
+    for scope in scopes(model):
+        for node in scope.nodes:
+            if node.domain == "ai.onnx":
+                node.domain = ""
+    imports = [model.opset_import, *(function.opset_import for function in model.functions)]
+    for opset in (opset for listed in imports for opset in listed):
+        if opset.domain == "ai.onnx":
+            opset.domain = ""
+    newest = max((opset.version for listed in imports for opset in listed if not opset.domain), default=1)
+    if newest > max_opset and _unchanged_since(model, newest, max_opset):
+        for opset in (opset for listed in imports for opset in listed if not opset.domain):
+            opset.version = min(opset.version, max_opset)
+    return model
+
+
+def _unchanged_since(model: ModelProto, newest: int, oldest: int) -> bool:
+    """Whether every operator of the default domain means the same in both versions of its operator set."""
+    used = {node.op_type for scope in scopes(model) for node in scope.nodes if not node.domain}
+    local = {function.name for function in model.functions if function.domain in DEFAULT_DOMAINS}
+    try:
+        return all(defs.get_schema(op_type, newest, "").since_version <= oldest for op_type in used - local)
+    except defs.SchemaError:  # newer than the installed onnx: nothing is known about it
+        return False

@@ -1,0 +1,55 @@
+"""Which rows of a file are meant: ``file.csv``, ``file.csv:3`` and ``file.csv:3-7``, counted from 0."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import InputError
+from ..files import excerpt
+
+MAX_SAMPLES = 10_000  # instances taken from one file
+ROW_SUFFIXES = (".csv", ".tsv", ".npy", ".npz")
+
+_ROWS = re.compile(r"(?P<path>.+):(?P<first>\d{1,12})(?:-(?P<last>\d{1,12}))?", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows ``first`` to ``last``, both included and counted from 0; ``last`` is None for all that follow."""
+
+    first: int = 0
+    last: int | None = None
+
+
+def split_source(source: str) -> tuple[Path, Rows]:
+    """Return the file and the rows that a source names.
+
+    Only files that have rows take such an ending, so the colon after a Windows drive is none.
+
+    >>> split_source("C:/data.csv:3-7")[1]
+    Rows(first=3, last=7)
+    """
+    match = _ROWS.fullmatch(source)
+    if match is None or Path(match["path"]).suffix.lower() not in ROW_SUFFIXES or Path(source).is_file():
+        return Path(source), Rows()
+    first = int(match["first"])
+    last = first if match["last"] is None else int(match["last"])
+    if last < first:
+        raise InputError(f"rows {first}-{last} run backwards", where=excerpt(source, 200))
+    if last - first >= MAX_SAMPLES:
+        raise InputError(
+            f"{last - first + 1:,} rows are more than the {MAX_SAMPLES:,} taken at once", where=excerpt(source, 200)
+        )
+    return Path(match["path"]), Rows(first, last)
+
+
+def missing_rows(rows: Rows, count: int, where: str) -> InputError:
+    """Return the error for a row that a file of ``count`` rows does not have."""
+    if count == 0:
+        return InputError("this file has no rows", where=where)
+    wanted = rows.first if rows.first >= count else rows.last
+    return InputError(
+        f"there is no row {wanted}: this file has {count:,}", where=where, tip=f"rows are counted from 0 to {count - 1}"
+    )

@@ -1,0 +1,103 @@
+"""What the axes of an input mean, as far as its name, dtype and shape tell."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_TOKEN_INPUTS = {"input_ids", "attention_mask", "token_type_ids", "position_ids", "decoder_input_ids"}
+_CHANNELS = (1, 3, 4)
+
+
+class InputInfo(Protocol):
+    """What is asked of the description of a model's input: the name, dtype and shape in the ONNX file.
+
+    ``dtype`` is ``object`` for strings; a dimension is a size, a symbol or None; ``batch_axis`` is None where the
+    input has no axis for rows.
+    """
+
+    @property
+    def name(self) -> str:
+        """Name of the tensor."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the elements."""
+
+    @property
+    def shape(self) -> tuple[int | str | None, ...]:
+        """Size, symbol or None per axis."""
+
+    @property
+    def batch_axis(self) -> int | None:
+        """Axis of the rows."""
+
+
+def infer_layout(info: InputInfo) -> tuple[str, str]:
+    """Return the modality and a letter per axis (see ``InputSpec.layout``), ``("array", "")`` if nothing is known.
+
+    An image has an axis of 1, 3 or 4 channels before or after two others; a series has three axes, of which the
+    shorter is taken for the channels. An input without an axis for rows but with a leading size of 1 has that as N.
+    """
+    shape, batch = info.shape, info.batch_axis
+    if batch is None and len(shape) in (2, 4) and shape[0] == 1:
+        batch = 0
+    inner = tuple(size for axis, size in enumerate(shape) if axis != batch)
+    modality, letters = _infer_inner(info, inner, has_batch=batch is not None)
+    if not letters and len(shape) != 1:
+        return modality, ""
+    return modality, letters if batch is None else letters[:batch] + "N" + letters[batch:]
+
+
+def _infer_inner(info: InputInfo, inner: tuple[int | str | None, ...], *, has_batch: bool) -> tuple[str, str]:
+    """Return modality and letters of the axes but the batch axis."""
+    if len(inner) == 3 and _is_pixel_type(info.dtype):
+        letters = _image_axes(info.name, inner)
+        return ("image", letters) if letters else ("array", "")
+    if not has_batch:
+        return "array", ""
+    if len(inner) == 0:
+        return "table", ""
+    if len(inner) == 1:
+        is_tokens = info.dtype.kind in "iu" and info.name.split(":")[0].lower() in _TOKEN_INPUTS
+        return ("text", "T") if is_tokens else ("table", "F")
+    if len(inner) == 2 and info.dtype.kind != "O":
+        return "series", _series_axes(inner)
+    return "array", ""
+
+
+def _is_pixel_type(dtype: np.dtype[Any]) -> bool:
+    return dtype.kind in "fV" or (dtype.kind in "iu" and dtype.itemsize == 1)
+
+
+def _image_axes(name: str, inner: tuple[int | str | None, ...]) -> str:
+    if _is_channels(inner[0]):
+        return "CHW"
+    if _is_channels(inner[2]):
+        return "HWC"
+    is_named_so = "pixel" in name.lower() or "image" in name.lower()
+    return "CHW" if is_named_so and not any(isinstance(size, int) for size in inner[::2]) else ""
+
+
+def _is_channels(size: int | str | None) -> bool:
+    if isinstance(size, str):
+        return "channel" in size.lower() or size.lower() == "c"
+    return size in _CHANNELS
+
+
+def _series_axes(inner: tuple[int | str | None, ...]) -> str:
+    first, second = inner
+    if not isinstance(first, int):
+        return "TC"
+    if not isinstance(second, int):
+        return "CT"
+    return "CT" if 2 * first <= second else "TC"
+
+
+def sizes_by_letter(layout: str, shape: tuple[int | str | None, ...]) -> dict[str, int]:
+    """Return the sizes that the shape fixes, by letter of the layout."""
+    if len(layout) != len(shape):
+        return {}
+    return {letter: size for letter, size in zip(layout, shape, strict=True) if isinstance(size, int)}

@@ -1,0 +1,123 @@
+"""References from outside: arrays and files of background rows, checked and converted to what an input takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import InputError, SettingError, printable
+from ..files import excerpt, existing_file
+from ..inputs.array import check_feeds
+from ..inputs.array_file import read_arrays
+from ..inputs.table import load_rows
+from ..spec import complete_spec
+from .layout import chosen
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..model import Model
+    from .layout import MaskedInput
+
+# Independent streams of random numbers, out of the way of those that methods draw from.
+DRAWING, NOISE = 1001, 1002
+
+
+@dataclass(frozen=True)
+class Background:
+    """What stand-ins are computed from beside the input itself: the rows of the spec's background file, and a seed."""
+
+    model: Model
+    inputs: Mapping[str, MaskedInput]
+    seed: int
+
+    @property
+    def is_known(self) -> bool:
+        """True if the spec names a file of background rows."""
+        return bool(self.model.spec.background)
+
+    @cached_property
+    def rows(self) -> dict[str, np.ndarray]:
+        """All rows by input name, as (rows, *feed.shape[1:]); SettingError if the spec names no file."""
+        spec = self.model.spec
+        if not spec.background:
+            raise SettingError(
+                "this model has no background data",
+                where=printable(spec.source),
+                tip='name a file of typical rows in the spec (background = "rows.csv"), or as the baseline',
+            )
+        return read_rows(Path(spec.source).parent / spec.background, self.inputs, self.model)
+
+    def draw(self, rows: Mapping[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
+        """Return at most ``count`` rows, drawn without replacement and kept in order; the same of every input."""
+        total = len(next(iter(rows.values())))
+        if total <= count:
+            return dict(rows)
+        taken = np.sort(self.rng(DRAWING).choice(total, count, replace=False))
+        return {name: array[taken] for name, array in rows.items()}
+
+    def rng(self, stream: int) -> np.random.Generator:
+        """Return the random numbers of a stream."""
+        return np.random.default_rng([self.seed, stream])
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """An input as the engine sees it, with the batch axis first and any number of rows."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int | None, ...]
+    batch_axis: int = 0
+
+
+def converted(array: np.ndarray, entry: MaskedInput, *, placed: bool = False) -> np.ndarray:
+    """Return references (R, *feed.shape[1:]) in the feed's dtype from an array that broadcasts to them.
+
+    With ``placed`` the batch axis is first already. SettingError with the shapes that would do; InputError if values
+    are not finite or the dtype cannot hold them.
+    """
+    given = array if placed else entry.place(array)
+    if given is None:
+        raise SettingError(
+            f"a baseline of shape {array.shape} does not fit input '{excerpt(entry.name)}'",
+            tip=f"it takes {entry.wanted}, with ones where values are the same along an axis, and any number of rows",
+        )
+    rows = np.ascontiguousarray(np.broadcast_to(given, (len(given), *entry.inner)))
+    info = _Rows(entry.name, entry.feed.dtype, (None, *entry.inner))
+    return check_feeds({entry.name: rows}, [info])[entry.name]
+
+
+def read_rows(path: Path, inputs: Mapping[str, MaskedInput], model: Model) -> dict[str, np.ndarray]:
+    """Return the rows of a .csv, .npy or .npz file by input name, as (rows, *feed.shape[1:]).
+
+    Columns of a CSV file are found by name, as in tables to be explained. SettingError if the file is not there,
+    InputError if it is damaged or does not fit the inputs.
+    """
+    existing_file(path, SettingError)
+    if path.suffix.lower() in {".csv", ".tsv"}:
+        samples = load_rows(str(path), model.inputs, complete_spec(model.spec, model.inputs))
+        return {
+            name: np.concatenate([converted(sample.feeds[name], entry) for sample in samples])
+            for name, entry in inputs.items()
+        }
+    arrays = read_arrays(path)
+    if len(arrays) == 1 and len(inputs) == 1:
+        arrays = dict(zip(inputs, arrays.values(), strict=True))
+    rows = {name: _from_file(array, chosen(inputs, name, model.inputs), path) for name, array in arrays.items()}
+    if len({len(array) for array in rows.values()}) > 1:
+        counts = ", ".join(f"'{excerpt(name)}' {len(array)}" for name, array in rows.items())
+        raise InputError("the inputs have different numbers of rows", where=f"{printable(path)}: {counts}")
+    return rows
+
+
+def _from_file(array: np.ndarray, entry: MaskedInput, path: Path) -> np.ndarray:
+    try:
+        return converted(array, entry)
+    except (InputError, SettingError) as problem:
+        where = f"{printable(path)}: {problem.where}" if problem.where else printable(path)
+        raise type(problem)(problem.message, where=where, tip=problem.tip) from None

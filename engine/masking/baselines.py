@@ -1,0 +1,35 @@
+"""Baselines: what stands in for a feature that is absent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Reduce = Literal["mean", "largest-effect"]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Values that replace absent features.
+
+    ``references`` holds, by input name, R stand-ins as rows: (R, *feed.shape[1:]). Inputs that are not there have no
+    stand-in and stay as they are. Scores over the R references are averaged (``mean``, the interventional
+    expectation), or the one whose score differs most from the full input's is kept (``largest-effect``).
+    """
+
+    name: str
+    references: dict[str, np.ndarray]
+    reduce: Reduce = "mean"
+
+    @property
+    def count(self) -> int:
+        """The number of references, R."""
+        return next((len(r) for r in self.references.values()), 1)
+
+    @property
+    def soft(self) -> bool:
+        """True where references are numbers, so that a feature can be partly present."""
+        return all(r.dtype.kind == "f" for r in self.references.values())

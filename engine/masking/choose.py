@@ -1,0 +1,191 @@
+"""From what a user writes (``slic:50``, ``blur``, an array, a file) to Features and a Baseline."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import SettingError, nearest
+from ..files import excerpt
+from .background import Background, converted, read_rows
+from .baseline_words import BASELINES, constant, stand_in
+from .baselines import Baseline
+from .feature_words import FEATURES, cut
+from .features import Features, from_labels, join
+from .label_maps import as_array, fitting, placed_labels, read_labels
+from .layout import MaskedInput, chosen, masked_inputs
+
+if TYPE_CHECKING:
+    from ..inputs.sample import Sample
+    from ..model import Model
+
+Inputs = Mapping[str, MaskedInput]
+
+LABEL_SUFFIXES = (".npy", ".png")
+ROW_SUFFIXES = (".npy", ".npz", ".csv", ".tsv")
+MOST_FILE_ROWS = 100
+
+
+def resolve_features(setting: Any, model: Model, sample: Sample) -> Features:
+    """Return the features that a setting means for this model and sample.
+
+    ``setting`` is a word (``auto``, ``pixels``, ``elements``, ``grid:8x10``, ``slic:50``, ``quickshift:4``,
+    ``felzenszwalb:100``, ``columns``, ``channels``, ``inputs``), a label map (an array, nested lists, or a .npy or .png
+    file) or a dict of these by input name; Features are taken as they are. A label map has the shape of the input,
+    with or without the batch axis, with ones where labels are the same along an axis, or (height, width) for an image;
+    negative labels are always present. In a dict of label maps, the same label in two inputs is the same feature; an
+    input that it leaves out is always present. SettingError says what would do.
+    """
+    inputs = masked_inputs(model, sample)
+    if isinstance(setting, Features):
+        return _checked_features(setting, inputs, model)
+    if isinstance(setting, Mapping):
+        return _cut_by_input(setting, inputs, model, sample)
+    found = _cut(setting, inputs, sample)
+    if isinstance(found, Features):
+        return found
+    entry = fitting(found, inputs, "a label map")
+    return from_labels({entry.name: placed_labels(found, entry, _source(setting))})
+
+
+def _cut(setting: Any, inputs: Inputs, sample: Sample) -> Features | np.ndarray:
+    """Return the features that a word means, or the label map that anything else is."""
+    if isinstance(setting, os.PathLike) or (isinstance(setting, str) and setting.lower().endswith(LABEL_SUFFIXES)):
+        return read_labels(Path(setting))
+    if isinstance(setting, str):
+        return cut(setting, inputs, sample)
+    _refuse_other(setting, "features", FEATURES)
+    return as_array(setting, "a label map")
+
+
+def _cut_by_input(setting: Mapping[Any, Any], inputs: Inputs, model: Model, sample: Sample) -> Features:
+    maps: dict[str, np.ndarray] = {}
+    parts: list[Features] = []
+    for name, value in setting.items():
+        entry = chosen(inputs, str(name), model.inputs)
+        found = _cut(value, {entry.name: entry}, sample)
+        if isinstance(found, Features):
+            parts.append(found)
+        else:
+            maps[entry.name] = placed_labels(found, entry, _source(value))
+    if not setting:
+        raise SettingError("features are an empty dict", tip="name an input, or " + nearest("", FEATURES))
+    if maps:
+        parts.append(from_labels(maps))
+    return join(parts)
+
+
+def _checked_features(features: Features, inputs: Inputs, model: Model) -> Features:
+    for name, labels in features.labels.items():
+        entry = chosen(inputs, name, model.inputs)
+        fits = labels.ndim == entry.feed.ndim and all(
+            given in (1, size) for given, size in zip(labels.shape, (1, *entry.inner), strict=True)
+        )
+        if not fits:
+            raise SettingError(
+                f"labels of shape {labels.shape} do not fit input '{excerpt(name)}'",
+                tip=f"they must broadcast to {(1, *entry.inner)}",
+            )
+    return features
+
+
+def resolve_baseline(setting: Any, model: Model, sample: Sample, *, seed: int) -> Baseline:
+    """Return the baseline that a setting means for this model and sample.
+
+    ``setting`` is a number in the model's own units, a word (``auto``, ``zero``, ``mean``, ``median``, ``blur:10``,
+    ``inpaint``, ``noise:0.1``, ``background:100``, ``quantiles``), an array, a .npy, .npz or .csv file of rows, of
+    which at most 100 are drawn, or a dict of these by input name, where a text stands for itself in an input of
+    strings. A Baseline is taken as it is. An array that broadcasts to the input is one reference; with more than one
+    row it is several. Inputs of a dict must have the same number of references, or one. ``seed`` decides what is drawn.
+
+    SettingError if the setting does not fit the model, InputError if references hold NaN or what the dtype cannot.
+    """
+    inputs = masked_inputs(model, sample)
+    if isinstance(setting, Baseline):
+        return _checked_baseline(setting, inputs, model)
+    background = Background(model, inputs, seed)
+    if isinstance(setting, Mapping):
+        return _stand_in_by_input(setting, inputs, background)
+    return _stand_in(setting, inputs, background)
+
+
+def _stand_in(setting: Any, inputs: Inputs, background: Background) -> Baseline:
+    if isinstance(setting, int | float | np.integer | np.floating) and not isinstance(setting, bool):
+        return constant(setting if isinstance(setting, int | float) else setting.item(), inputs)
+    if isinstance(setting, os.PathLike) or (isinstance(setting, str) and setting.lower().endswith(ROW_SUFFIXES)):
+        path = Path(setting)
+        rows = background.draw(read_rows(path, inputs, background.model), MOST_FILE_ROWS)
+        return Baseline(excerpt(path.name), rows)
+    if isinstance(setting, str):
+        return stand_in(setting, inputs, background)
+    _refuse_other(setting, "the baseline", BASELINES)
+    array = as_array(setting, "a baseline")
+    if array.ndim == 0 and array.dtype.kind in "iuf":
+        return constant(array.item(), inputs)
+    entry = fitting(array, inputs, "a baseline", rows=True)
+    return Baseline("array", {entry.name: converted(array, entry)})
+
+
+def _stand_in_by_input(setting: Mapping[Any, Any], inputs: Inputs, background: Background) -> Baseline:
+    parts: dict[str, Baseline] = {}
+    for name, value in setting.items():
+        entry = chosen(inputs, str(name), background.model.inputs)
+        is_text = isinstance(value, str) and entry.holds_text and not value.lower().endswith(ROW_SUFFIXES)
+        if is_text and value.partition(":")[0] not in BASELINES:
+            parts[entry.name] = Baseline("text", {entry.name: converted(np.array(value, dtype=object), entry)})
+        else:
+            parts[entry.name] = _stand_in(value, {entry.name: entry}, background)
+    if not parts:
+        raise SettingError("the baseline is an empty dict", tip="name an input, or " + nearest("", BASELINES))
+    return _together(parts)
+
+
+def _together(parts: Mapping[str, Baseline]) -> Baseline:
+    """Return the baselines of different inputs as one; single references are repeated."""
+    several = {name: part for name, part in parts.items() if part.count > 1}
+    count = max(part.count for part in parts.values())
+    if any(part.count != count for part in several.values()):
+        counts = ", ".join(f"'{excerpt(name)}' {part.count}" for name, part in several.items())
+        raise SettingError("the inputs have different numbers of references", where=counts)
+    ways = {part.reduce for part in several.values()} or {"mean"}
+    if len(ways) > 1:
+        raise SettingError(
+            "some references are to be averaged, of others the largest effect is to be taken",
+            where=", ".join(f"'{excerpt(name)}' {part.name}" for name, part in several.items()),
+            tip="use 'quantiles' for all inputs, or for none",
+        )
+    references = {
+        name: array if len(array) == count else np.repeat(array, count, axis=0)
+        for part in parts.values()
+        for name, array in part.references.items()
+    }
+    label = ", ".join(f"{name}: {part.name}" for name, part in parts.items())
+    return Baseline(label, references, ways.pop())
+
+
+def _checked_baseline(baseline: Baseline, inputs: Inputs, model: Model) -> Baseline:
+    checked = {}
+    for name, array in baseline.references.items():
+        entry = chosen(inputs, name, model.inputs)
+        if array.ndim != entry.feed.ndim or array.shape[1:] != entry.inner:
+            raise SettingError(
+                f"references of shape {array.shape} do not fit input '{excerpt(name)}'",
+                tip=f"they must have the shape (references, {', '.join(map(str, entry.inner))})",
+            )
+        checked[name] = converted(array, entry, placed=True)
+    if len({len(array) for array in checked.values()}) > 1:
+        raise SettingError("the inputs have different numbers of references")
+    return Baseline(baseline.name, checked, baseline.reduce)
+
+
+def _refuse_other(setting: Any, what: str, words: Mapping[str, Any]) -> None:
+    if setting is None or isinstance(setting, bool | Features | Baseline | Mapping | bytes):
+        raise SettingError(f"{what} cannot be {excerpt(repr(setting))}", tip=nearest("", words))
+
+
+def _source(setting: Any) -> str:
+    return excerpt(setting, 200) if isinstance(setting, str | os.PathLike) else ""

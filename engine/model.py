@@ -1,0 +1,268 @@
+"""Model: an opened ONNX file, with inputs, outputs, predictions, activations and a digest."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from . import graph, runtime
+from .errors import ModelError, SettingError, nearest, printable
+from .inputs.array import check_feeds
+from .preflight import read_model
+from .rows import Runner, Variant, leading
+from .spec import ModelSpec, find_spec, read_spec
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from .target import Target
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """An input or output: name, dtype (object for strings), shape with symbolic axes, and where its batch axis is."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int | str | None, ...]
+    batch_axis: int | None
+
+    def __str__(self) -> str:
+        """Return ``name: dtype (axes)``."""
+        dtype = "string" if self.dtype == object else self.dtype.name
+        return f"{printable(self.name)}: {dtype} ({', '.join('?' if n is None else printable(n) for n in self.shape)})"
+
+
+def load(
+    source: str | os.PathLike[str] | bytes,
+    spec: ModelSpec | str | os.PathLike[str] | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    providers: Sequence[runtime.Provider] | None = None,
+) -> Model:
+    """Open an ONNX model from a path or from bytes.
+
+    ``spec`` is a ModelSpec or a TOML file; without it, one beside the model is used. ``device`` is ``auto``,
+    ``cpu``, ``cuda`` or ``cuda:N``; ``providers`` are handed to ONNX Runtime instead of it. ``threads`` limits the
+    cores. Raises ``ModelError`` where the file cannot be used and ``CapabilityError`` where the device cannot.
+
+    >>> import onnxplain
+    >>> model = onnxplain.load(onnxplain.models.path("digits-cnn"))
+    >>> [str(i) for i in model.inputs]
+    ['image: float32 (batch, 1, 8, 8)']
+    """
+    return Model(source, spec, runtime.choose_device(device, providers), runtime.cores(threads))
+
+
+class Model:
+    """An opened model. Graphs are cut and tapped as needed; there is one session per graph variant and device."""
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | bytes,
+        spec: ModelSpec | str | os.PathLike[str] | None,
+        device: runtime.Device,
+        threads: int,
+    ) -> None:
+        file = read_model(source)
+        self.path: Path | None = file.path
+        self.digest: str = file.digest
+        self.size: int = file.size
+        self.device = device
+        self.threads = threads
+        self._folder = file.folder
+        dropped, self._zipmap = graph.drop_zipmap(file.proto)
+        self._proto: onnx.ModelProto = graph.normalise(dropped, max_ir=runtime.MAX_IR, max_opset=runtime.MAX_OPSET)
+        self.spec = self._find_spec(spec)
+        self._variants: dict[tuple[str, ...], Variant] = {}
+        self.layout: runtime.Layout | None = None  # set to override the measured choice, as a replay does
+
+    @cached_property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """The inputs that a caller must give, in the graph's order."""
+        wanted = set(graph.input_names(self._proto))
+        given = [_tensor_spec(v) for v in self._proto.graph.input if v.name in wanted]
+        return tuple(_with_batch_axes(given, [_tensor_spec(v) for v in self._proto.graph.output])[0])
+
+    @cached_property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """The outputs, in the graph's order; a ZipMap shows as the tensor that it was made from."""
+        wanted = set(graph.input_names(self._proto))
+        given = [_tensor_spec(v) for v in self._proto.graph.input if v.name in wanted]
+        return tuple(_with_batch_axes(given, [_tensor_spec(v) for v in self._proto.graph.output])[1])
+
+    @property
+    def proto(self) -> onnx.ModelProto:
+        """The graph as it is run: ZipMaps dropped, initializers out of the inputs. Not to be edited."""
+        return self._proto
+
+    @property
+    def opsets(self) -> dict[str, int]:
+        """Operator-set versions by domain."""
+        return {o.domain or "ai.onnx": int(o.version) for o in self._proto.opset_import}
+
+    def tensors(self) -> list[graph.TensorInfo]:
+        """Every intermediate tensor with producer operator, dtype and shape where known, in graph order."""
+        return self._tensors
+
+    @cached_property
+    def _tensors(self) -> list[graph.TensorInfo]:
+        return graph.tensors(self._proto)
+
+    @cached_property
+    def tensor_names(self) -> frozenset[str]:
+        """Names of all tensors that can be a target or be tapped."""
+        named = {o for node in self._proto.graph.node for o in node.output if o}
+        return frozenset(named | {i.name for i in self.inputs} | {o.name for o in self.outputs})
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """Class labels: from the spec, from a ZipMap, or from a classifier node; empty if none is known."""
+        return self.spec.labels or next(iter(self._zipmap.values()), ()) or graph.class_labels(self._proto)
+
+    @cached_property
+    def default_output(self) -> str:
+        """The output that a class target means: the spec's, else the first that holds floating-point numbers."""
+        if self.spec.output:
+            if self.spec.output not in self.tensor_names:
+                raise SettingError(
+                    f"the spec's output '{printable(self.spec.output)}' is not in the model",
+                    where=self.spec.source,
+                    tip=nearest(self.spec.output, self.tensor_names),
+                )
+            return self.spec.output
+        floats = [o.name for o in self.outputs if o.dtype.kind == "f" and o.name]
+        if not floats:
+            kinds = ", ".join(str(o) for o in self.outputs[:4])
+            raise ModelError(
+                "no output of this model holds floating-point scores",
+                where=kinds,
+                tip="name an inner tensor as the target, such as 'TENSOR[0]' (onnxplain inspect MODEL --tensors)",
+            )
+        return floats[0]
+
+    def final_activation(self, output: str) -> tuple[str, str] | None:
+        """Return the tensor before the output's final Softmax, LogSoftmax or Sigmoid, and which it is."""
+        return graph.final_activation(self._proto, output)
+
+    def check(self, feeds: Mapping[str, np.ndarray] | np.ndarray) -> dict[str, np.ndarray]:
+        """Check and convert feeds; returns rows with the batch axis first. Raises ``InputError``."""
+        return leading(check_feeds(feeds, self.inputs), self.inputs)
+
+    def predict(self, feeds: Mapping[str, np.ndarray] | np.ndarray) -> dict[str, np.ndarray]:
+        """Return all outputs, by name, for any number of rows, whatever batch the file was exported with.
+
+        ``feeds`` is an array, or arrays by input name. A model without a batch axis takes one instance as it is.
+        """
+        return self.activations(feeds, [o.name for o in self.outputs])
+
+    def activations(self, feeds: Mapping[str, np.ndarray] | np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Return any tensors of the graph, by name, for any number of rows; ``SettingError`` on unknown names."""
+        for name in names:
+            if name not in self.tensor_names:
+                raise SettingError(
+                    f"there is no tensor '{printable(name)}' in this model", tip=nearest(name, self.tensor_names)
+                )
+        rows = self.check(feeds)
+        variant = self.variant(tuple(names), _first(rows))
+        return {n: variant.native_output(n, a) for n, a in zip(names, self.rows(rows, tuple(names)), strict=True)}
+
+    def rows(self, feeds: Mapping[str, np.ndarray], tensors: tuple[str, ...]) -> list[np.ndarray]:
+        """Run checked feeds (batch axis first) and return the tensors with the batch axis first."""
+        variant = self.variant(tensors, _first(feeds))
+        return variant.run(feeds, Runner.default_layout(variant, _first(feeds)).batch)
+
+    def runner(self, target: Target, feeds: Mapping[str, np.ndarray], expected: int = 0) -> Runner:
+        """Return the loop that scores rows of one target; ``expected`` rows decide whether measuring layouts pays."""
+        variant = self.variant((target.tensor,), _first(feeds))
+        return Runner.choose(variant, target, _first(feeds), expected=expected, layout=self.layout)
+
+    def variant(self, tensors: tuple[str, ...], feeds: Mapping[str, np.ndarray]) -> Variant:
+        """Return the graph cut to these tensors, with its sessions; its batching is proved on ``feeds`` (one row)."""
+        if tensors not in self._variants:
+            self._variants[tensors] = Variant.prove(self, tensors, feeds)
+        return self._variants[tensors]
+
+    @property
+    def folder(self) -> Path | None:
+        """Where external data lies."""
+        return self._folder
+
+    @property
+    def batching(self) -> str:
+        """How rows are run, as far as it is known: any, freed, fixed or looped; empty before the first run."""
+        return next((v.batching for v in self._variants.values()), "")
+
+    def _find_spec(self, spec: ModelSpec | str | os.PathLike[str] | None) -> ModelSpec:
+        if isinstance(spec, ModelSpec):
+            return spec
+        if spec is not None:
+            return read_spec(Path(spec))
+        found = find_spec(self.path) if self.path is not None else None
+        return found or ModelSpec()
+
+
+def _first(feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: feed[:1] if feed.ndim else feed for name, feed in feeds.items()}
+
+
+def _tensor_spec(value: onnx.ValueInfoProto) -> TensorSpec:
+    kind = value.type.tensor_type
+    if not value.type.HasField("tensor_type"):
+        raise ModelError(
+            f"'{printable(value.name)}' is a {value.type.WhichOneof('value') or 'value of unknown type'}, not a tensor",
+            tip="models with sequence or map inputs cannot be explained",
+        )
+    dtype = (
+        np.dtype(object)
+        if kind.elem_type == onnx.TensorProto.STRING
+        else helper.tensor_dtype_to_np_dtype(kind.elem_type or 1)
+    )
+    shape = tuple(
+        int(d.dim_value) if d.HasField("dim_value") and d.dim_value > 0 else (d.dim_param or None)
+        for d in kind.shape.dim
+    )
+    return TensorSpec(value.name, np.dtype(dtype), shape, None)
+
+
+def _with_batch_axes(
+    inputs: list[TensorSpec], outputs: list[TensorSpec]
+) -> tuple[Iterable[TensorSpec], Iterable[TensorSpec]]:
+    """Say where each tensor's batch axis is, from the axes' names and sizes; runs prove it later.
+
+    The first input with two axes or more leads. Its batch axis is the symbolic one that all outputs share, else axis 0
+    where it is symbolic, or where every output of known rank starts with the same size. In other tensors it is the axis
+    of that name, else axis 0 where it is symbolic or of that size, else the first axis of that size (the states of
+    recurrent models).
+    """
+    lead = next((i for i in inputs if len(i.shape) > 1), None)
+    if lead is None:
+        return inputs, outputs
+    ranked = [o.shape for o in outputs if o.shape]
+    shared = [n for n in lead.shape if isinstance(n, str) and all(n in shape for shape in ranked)]
+    size = next((n for n in shared if "batch" in n.lower()), shared[0] if shared else lead.shape[0])
+    first = lead.shape.index(size)
+    if isinstance(size, int) and (not ranked or any(isinstance(s[0], int) and s[0] != size for s in ranked)):
+        return inputs, outputs
+
+    def place(tensor: TensorSpec) -> TensorSpec:
+        axes = list(tensor.shape)
+        if tensor is lead:
+            return dataclasses.replace(tensor, batch_axis=first)
+        if isinstance(size, str) and size in axes:
+            return dataclasses.replace(tensor, batch_axis=axes.index(size))
+        if axes and (axes[0] == size or not isinstance(axes[0], int)):
+            return dataclasses.replace(tensor, batch_axis=0)
+        if isinstance(size, int) and len(axes) > 1 and size in axes:
+            return dataclasses.replace(tensor, batch_axis=axes.index(size))
+        return tensor
+
+    return (place(i) for i in inputs), (place(o) for o in outputs)

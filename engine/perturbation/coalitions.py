@@ -1,0 +1,120 @@
+"""Which coalitions Kernel SHAP evaluates: sizes in full from the outside in, the others drawn without repeats.
+
+Coalitions come in pairs (z, 1 - z). Stratum s holds all pairs of the sizes s and M - s; z is the smaller of the two,
+and where both have M/2 members it is the one that holds feature 0.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DENSE = 2  # with at most this many pairs per draw, a stratum is listed and shuffled; else repeats are drawn again
+DRAWN_NUMBERS = 1 << 20  # random numbers in memory at a time
+
+
+@dataclass(frozen=True)
+class Design:
+    """The pairs to evaluate, of a game of ``size`` features M.
+
+    All pairs of the strata ``enumerated`` are evaluated. ``packed`` (K, bytes) holds, as bits, the smaller coalitions
+    of K different pairs of the other strata in random order; together they stand for the mass ``rest``.
+    """
+
+    size: int
+    enumerated: tuple[int, ...]
+    packed: np.ndarray
+    rest: float
+
+    @property
+    def count(self) -> int:
+        """The number of pairs."""
+        return sum(pairs_of(self.size, s) for s in self.enumerated) + len(self.packed)
+
+    def sampled(self, start: int, stop: int) -> np.ndarray:
+        """Return the sampled coalitions (stop - start, M)."""
+        return np.unpackbits(self.packed[start:stop], axis=1, count=self.size).astype(bool)
+
+    def blocks(self, length: int) -> Iterator[tuple[np.ndarray, float | None]]:
+        """Yield coalitions z (at most ``length``, M) and the mass of each pair; None for those sampled."""
+        for s in self.enumerated:
+            for block in _listed(self.size, s, length):
+                yield block, stratum_mass(self.size, s) / pairs_of(self.size, s)
+        for start in range(0, len(self.packed), length):
+            yield self.sampled(start, start + length), None
+
+
+def stratum_mass(size: int, s: int) -> float:
+    """Return the mass of a stratum under the Shapley kernel, up to a factor: 1 / (s (M - s)) for each of its sizes.
+
+    Per coalition the kernel is (M - 1) / (C(M, s) s (M - s)) (Lundberg and Lee 2017, theorem 2).
+    """
+    return (1 if 2 * s == size else 2) / (s * (size - s))
+
+
+def pairs_of(size: int, s: int) -> int:
+    """Return the number of pairs in a stratum."""
+    return math.comb(size, s) // (2 if 2 * s == size else 1)
+
+
+def design(size: int, pairs: int, rng: np.random.Generator) -> Design:
+    """Choose ``pairs`` pairs (all, where there are fewer).
+
+    From the outside in, a stratum is enumerated where its share of the pairs left, by mass, would cover it; the
+    first always is. What is left is dealt out to the other strata in proportion to their mass (systematic sampling:
+    every share is rounded up or down at random, keeping its mean), and drawn from them without repeats. So all
+    sampled pairs stand for the same mass, and a pair's chance to be drawn is in proportion to its kernel weight.
+    """
+    strata = list(range(1, size // 2 + 1))
+    left = pairs
+    while strata:
+        mass = [stratum_mass(size, s) for s in strata]
+        covered = left * (mass[0] / math.fsum(mass)) >= pairs_of(size, strata[0])
+        if strata[0] > 1 and not covered and left < sum(pairs_of(size, s) for s in strata):
+            break
+        left -= pairs_of(size, strata.pop(0))
+    enumerated = tuple(range(1, size // 2 + 1 - len(strata)))
+    if not strata:
+        return Design(size, enumerated, np.empty((0, 1), dtype=np.uint8), 0.0)
+    ends = np.append(0.0, np.cumsum(mass)) * (left / math.fsum(mass))
+    ends[-1] = left
+    dealt = np.diff(np.floor(ends + rng.random())).astype(int)
+    drawn = np.concatenate([_drawn(size, s, n, rng) for s, n in zip(strata, dealt.tolist(), strict=True)])
+    return Design(size, enumerated, drawn[rng.permutation(left)], math.fsum(mass))
+
+
+def _drawn(size: int, s: int, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw different pairs of a stratum, uniformly; packed."""
+    if pairs_of(size, s) <= DENSE * count:
+        listed = np.concatenate([np.packbits(z, axis=1) for z in _listed(size, s, 1 << 12)])
+        return listed[rng.choice(len(listed), count, replace=False)]
+    found: dict[bytes, None] = {}
+    most = max(1, DRAWN_NUMBERS // size)
+    while len(found) < count:
+        order = rng.random((min(most, count - len(found)), size)).argpartition(s - 1, axis=1)
+        z = np.zeros(order.shape, dtype=bool)
+        np.put_along_axis(z, order[:, :s], values=True, axis=1)
+        if 2 * s == size:
+            z ^= ~z[:, :1]
+        found.update((row.tobytes(), None) for row in np.packbits(z, axis=1))
+    width = -(-size // 8)
+    return np.frombuffer(b"".join(found), dtype=np.uint8).reshape(count, width)
+
+
+def _listed(size: int, s: int, length: int) -> Iterator[np.ndarray]:
+    """Yield all coalitions of a stratum, ``length`` at a time."""
+    halves = 2 * s == size
+    members = itertools.combinations(range(1, size), s - 1) if halves else itertools.combinations(range(size), s)
+    while block := list(itertools.islice(members, length)):
+        z = np.zeros((len(block), size), dtype=bool)
+        if halves:
+            z[:, 0] = True
+        np.put_along_axis(z, np.array(block, dtype=np.intp).reshape(len(block), -1), values=True, axis=1)
+        yield z

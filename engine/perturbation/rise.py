@@ -1,0 +1,161 @@
+"""RISE: which parts matter, from the scores of random smooth masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+
+from ..errors import SettingError
+from ..findings import of_arrays
+from ..registry import PREDICT, register
+from ..settings import Range
+from .axes import check_input_names, maskable
+from .smooth_masks import draw_masks, features_of, grid_over
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..explanation import Explanation
+    from ..problem import Problem
+
+CHECKED_EVERY = 256  # masks, where a tolerance may end the sampling
+FEWEST = 2  # masks that a standard error takes
+
+
+@register("explainer", "rise", needs=PREDICT, source="Petsiuk et al. 2018, arXiv:1806.07421")
+@dataclass(frozen=True)
+class Rise:
+    """Importance of a pixel: the mean score over random smooth masks that keep it.
+
+    ``S = 1 / (N p) sum_i f(x M_i + baseline (1 - M_i)) M_i``. A mask M_i is a grid of cells, each kept with
+    probability p, enlarged bilinearly by a cell more than the input and cropped at a random shift; so E[M] = p at
+    every pixel. Along a series the grid has one axis; columns and tokens are kept or dropped whole.
+
+    ``normalise='coverage'`` divides by ``sum_i M_i`` instead of N p: a mean over the masks, weighted by how far they
+    keep the pixel, that does not vary with how often a pixel happened to be kept. Enlarging clamps at the edges (as
+    Pillow does); the authors' code mirrors there. The standard error is that of the mean of ``f(x M_i) M_i / p`` over
+    masks (for ``coverage``, of the ratio, linearised). Chunks are summed in float32, their sums in float64.
+
+    Source: Petsiuk, Das and Saenko 2018, RISE, arXiv:1806.07421, eq. 6 and section 3.2.
+    """
+
+    masks: Annotated[int, "number of random masks, N", Range(FEWEST)] = 4000
+    probability: Annotated[float, "probability p that a cell is kept", Range(0.001, 0.999)] = 0.5
+    cells: Annotated[
+        int | tuple[int, ...] | dict[str, Any] | None,
+        "grid cells along each axis before enlarging (one number, or one per axis); never more than elements",
+        Range(1),
+    ] = 7
+    baseline: Annotated[Any, "what replaces hidden pixels: a number, array or name (see docs)"] = "auto"
+    normalise: Annotated[
+        Literal["probability", "coverage"], "divide by N p (paper) or by how often each pixel was kept"
+    ] = "probability"
+    budget: Annotated[int | None, "most model evaluations, instead of a number of masks", Range(1)] = None
+    tolerance: Annotated[
+        float | None,
+        "stop when no pixel's standard error, in units of the score, is above this",
+        Range(0, open_low=True),
+    ] = None
+
+    def explain(self, problem: Problem) -> Explanation:
+        """Score random masks, and average those that keep a pixel."""
+        inputs = maskable(problem)
+        check_input_names(self.cells, inputs, "rise.cells")
+        grids = {name: grid_over(axes, self.cells) for name, axes in inputs.items()}
+        features = features_of(inputs, grids)
+        count = self._count(problem.baseline.count)
+        game = problem.game(features, expected=count)
+        average = MaskAverage(features.size, self.probability, coverage=self.normalise == "coverage", centre=game.full)
+        lengths = _lengths(count, game.batch, None if self.tolerance is None else CHECKED_EVERY)
+        masks = draw_masks(grids, self.probability, (problem.rng(0), problem.rng(1)), lengths)
+        for chunk, scores in game.stream(masks):
+            average.add(chunk, scores)
+            if self._reached(average):
+                break
+        return of_arrays(
+            problem,
+            game,
+            features.expand(average.mean()[None]),
+            errors=features.expand(average.standard_error()[None]),
+            notes=(f"{average.count} masks",),
+        )
+
+    def _reached(self, average: MaskAverage) -> bool:
+        if self.tolerance is None or average.count % CHECKED_EVERY:
+            return False
+        return bool(average.standard_error().max() <= self.tolerance)
+
+    def _count(self, references: int) -> int:
+        """Return how many masks there are: a mask costs an evaluation per reference, the whole input one more."""
+        if self.budget is None:
+            return self.masks
+        count = (self.budget - 1) // references
+        if count < FEWEST:
+            least = FEWEST * references + 1
+            raise SettingError(f"rise.budget must be at least {least}, not {self.budget}", tip="that is two masks")
+        return count
+
+
+class MaskAverage:
+    """The mean score over masks per element, and its standard error, from masks (B, P) and scores (B,) as they come.
+
+    ``mean`` is ``sum_i f_i M_i / (N p)``; with ``coverage`` it is ``sum_i f_i M_i / sum_i M_i``. Scores are
+    taken relative to ``centre`` there: sums of squares of large, nearly equal numbers would lose the digits that
+    matter.
+    """
+
+    def __init__(self, size: int, probability: float, *, coverage: bool = False, centre: float = 0.0) -> None:
+        self.count = 0
+        self._probability = probability
+        self._coverage = coverage
+        self._centre = centre if coverage else 0.0
+        powers = 2 if coverage else 1
+        self._first = np.zeros((powers, size))  # sum of f M; with coverage also of M
+        self._second = np.zeros((3 if coverage else 1, size))  # sum of f² M²; with coverage also of f M² and M²
+
+    def add(self, masks: np.ndarray, scores: np.ndarray) -> None:
+        """Take in the next masks and their scores."""
+        f = (scores - self._centre).astype(np.float32)
+        one = np.ones_like(f)
+        m = masks.astype(np.float32, copy=False)
+        self._first += np.stack([f, one][: len(self._first)]) @ m
+        self._second += np.stack([f * f, f, one][: len(self._second)]) @ (m if masks.dtype == np.bool_ else m * m)
+        self.count += len(masks)
+
+    def mean(self) -> np.ndarray:
+        """Return the mean per element (P,). Raises ``SettingError`` where no mask kept an element."""
+        mean: np.ndarray = self._centre + self._first[0] / self._total()
+        return mean
+
+    def standard_error(self) -> np.ndarray:
+        """Return the standard error of the mean per element (P,), from the variance over masks with divisor N - 1."""
+        squares = self._second[0] - self._first[0] ** 2 / self.count
+        if self._coverage:
+            s = self.mean() - self._centre
+            squares = self._second[0] - 2 * s * self._second[1] + s * s * self._second[2]
+        error: np.ndarray = np.sqrt(np.maximum(squares, 0.0) * self.count / (self.count - 1)) / self._total()
+        return error
+
+    def _total(self) -> np.ndarray | float:
+        """Return what sums are divided by."""
+        if not self._coverage:
+            return self.count * self._probability
+        kept: np.ndarray = self._first[1]
+        if not kept.all():
+            raise SettingError(
+                f"none of {self.count} masks kept element {int(np.argmin(kept))}",
+                tip="use more masks, or a higher probability",
+            )
+        return kept
+
+
+def _lengths(count: int, batch: int, multiple: int | None) -> Iterator[int]:
+    """Yield lengths of at most ``batch`` that add up to ``count`` and end at every ``multiple``."""
+    done = 0
+    while done < count:
+        end = count if multiple is None else min(count, (done // multiple + 1) * multiple)
+        length = min(batch, end - done)
+        yield length
+        done += length

@@ -1,0 +1,337 @@
+"""Rows: how any number of instances goes through a graph, whatever batch it was exported with.
+
+Inside the engine every feed and every tensor has its batch axis first. A ``Variant`` is the model's graph cut to some
+tensors, with proof of how it takes rows: *any* number as declared, *freed* from a fixed batch axis by rewriting the
+graph, a *fixed* number (filled up), or *looped* one by one. A ``Runner`` streams rows through it and scores a target.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from . import graph, runtime
+from .errors import InputError, ModelError
+from .home import recall, remember
+from .runtime import Layout, Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import onnx
+
+    from .model import Model, TensorSpec
+    from .target import Target
+
+Feeds = Mapping[str, np.ndarray]
+Tag = TypeVar("Tag")
+
+LAYOUTS = "layouts.json"
+RUN_SECONDS = 0.05  # what one run of the default batch should take at most
+RUN_BYTES = 4 << 20  # what one batch of inputs should weigh at most
+MOST_ROWS = 1024
+WORTH_MEASURING = 1.0  # seconds of expected work above which layouts are measured
+TRIAL_SECONDS = 0.12
+
+
+def leading(feeds: Feeds, inputs: Sequence[TensorSpec]) -> dict[str, np.ndarray]:
+    """Move the batch axis of each feed to the front; a model without any batch axis gets one of size one."""
+    batched = any(i.batch_axis is not None for i in inputs)
+    axes = {i.name: i.batch_axis for i in inputs}
+
+    def move(name: str, feed: np.ndarray) -> np.ndarray:
+        axis = axes[name]
+        if axis is None:
+            return feed if batched or feed.ndim == 0 else feed[None]
+        return np.moveaxis(feed, axis, 0) if axis else feed
+
+    return {name: move(name, feed) for name, feed in feeds.items()}
+
+
+def native(name: str, array: np.ndarray, inputs: Sequence[TensorSpec]) -> np.ndarray:
+    """Undo ``leading`` for one array shaped like an input's feed."""
+    axis = next((i.batch_axis for i in inputs if i.name == name), 0)
+    if axis is None:
+        batched = any(i.batch_axis is not None for i in inputs)
+        return array if batched or array.ndim == 0 else array[0]
+    return np.moveaxis(array, 0, axis) if axis else array
+
+
+@dataclass
+class Variant:
+    """A model's graph cut to some tensors, and how it takes rows.
+
+    ``rows`` is the number of rows a run must have (0: any). ``axes`` holds the batch axis of each tensor as the graph
+    gives it, or None where it has none.
+    """
+
+    model: Model
+    tensors: tuple[str, ...]
+    batching: str
+    rows: int
+    axes: tuple[int | None, ...]
+    seconds: float  # one row, on all cores
+    _make: Callable[[], onnx.ModelProto]
+    _sessions: dict[int, Session] = field(default_factory=dict)
+
+    @classmethod
+    def prove(cls, model: Model, tensors: tuple[str, ...], feeds: Feeds) -> Variant:
+        """Find how the cut graph takes rows, by running one row, another, and both together."""
+
+        def cut() -> onnx.ModelProto:
+            return graph.tap(model.proto, tensors)
+
+        places = {i.name: i.batch_axis for i in model.inputs}
+        sizes = {i.shape[i.batch_axis] for i in model.inputs if i.batch_axis is not None}
+        fixed = next((s for s in sizes if isinstance(s, int)), 0)
+        declared = cls(model, tensors, "any", fixed or (0 if sizes else 1), (), 0.0, cut)
+        other = {name: _another(feed) for name, feed in feeds.items()}
+        session = declared.session(model.threads)
+        first = declared._raw(session, feeds)
+        begun = time.perf_counter()
+        second = declared._raw(session, other)
+        declared.seconds = time.perf_counter() - begun
+        declared.axes = tuple(_declared_axis(model, t, v, fixed or 1) for t, v in zip(tensors, first, strict=True))
+        if sizes:
+            both = {n: np.concatenate([f, other[n]]) if places[n] is not None else f for n, f in feeds.items()}
+            for candidate in (*([] if fixed else [declared]), *declared._freed(places)):
+                found = candidate.proved(declared._single(first), declared._single(second), both)
+                if found is not None:
+                    candidate.axes = found
+                    return candidate
+        declared.batching, declared.rows = ("fixed", fixed) if fixed > 1 else ("looped", 1)
+        return declared
+
+    def _freed(self, places: Mapping[str, int | None]) -> list[Variant]:
+        """Return this variant with the batch axis freed, if the graph can be rewritten so."""
+        freed = graph.free_batch(self.model.proto, {n: a for n, a in places.items() if a is not None})
+        if freed is None:
+            return []
+        whole, tensors = freed, self.tensors
+        return [
+            dataclasses.replace(self, batching="freed", rows=0, _make=lambda: graph.tap(whole, tensors), _sessions={})
+        ]
+
+    def session(self, threads: int) -> Session:
+        """Return the session with this many threads per run, opened once."""
+        if threads not in self._sessions:
+            proto = self._make()
+            try:
+                data = proto.SerializeToString()
+            except ValueError:
+                raise ModelError(
+                    "the model is larger than the 2 GiB that a single ONNX message holds",
+                    tip="save it with external data (onnx.save_model(..., save_as_external_data=True))",
+                ) from None
+            self._sessions[threads] = Session(data, self.model.folder, self.model.device, threads)
+        return self._sessions[threads]
+
+    def run(self, feeds: Feeds, batch: int) -> list[np.ndarray]:
+        """Return the tensors, batch axis first, for any number of rows, ``batch`` at a time."""
+        session = self.session(self.model.threads)
+        count = _count(feeds)
+        parts = [
+            self.run_batch(
+                session, {n: f[k : k + batch] if f.ndim and self.has_rows(n) else f for n, f in feeds.items()}
+            )
+            for k in range(0, max(count, 1), batch)
+        ]
+        return [np.concatenate(list(column)) for column in zip(*parts, strict=True)] if len(parts) > 1 else parts[0]
+
+    def run_batch(self, session: Session, feeds: Feeds) -> list[np.ndarray]:
+        """Run at most one batch of rows: as one run, filled up to a fixed number, or row by row."""
+        count = _count(feeds)
+        if not self.rows or self.rows == count:
+            return self._run(session, feeds)
+        parts = [
+            [a[: min(self.rows, count - k)] for a in self._run(session, self._padded(feeds, k))]
+            for k in range(0, count, self.rows)
+        ]
+        return [np.concatenate(list(column)) for column in zip(*parts, strict=True)]
+
+    def native_output(self, name: str, rows: np.ndarray) -> np.ndarray:
+        """Return rows of a tensor as the graph itself would give them."""
+        axis = self.axes[self.tensors.index(name)]
+        if axis is None:
+            return rows[0] if len(rows) == 1 else rows
+        return np.moveaxis(rows, 0, axis) if axis else rows
+
+    def _padded(self, feeds: Feeds, start: int) -> dict[str, np.ndarray]:
+        part = {n: f[start : start + self.rows] if self.has_rows(n) else f for n, f in feeds.items()}
+        return {
+            n: np.concatenate([f, np.repeat(f[-1:], self.rows - len(f), axis=0)])
+            if self.has_rows(n) and len(f) < self.rows
+            else f
+            for n, f in part.items()
+        }
+
+    def has_rows(self, name: str) -> bool:
+        """Say whether an input has a row per instance (a scalar of a batched model has none)."""
+        spec = next(i for i in self.model.inputs if i.name == name)
+        return spec.batch_axis is not None or (bool(spec.shape) and not self._batched)
+
+    @property
+    def _batched(self) -> bool:
+        return any(i.batch_axis is not None for i in self.model.inputs)
+
+    def _run(self, session: Session, feeds: Feeds) -> list[np.ndarray]:
+        return self._moved(self._raw(session, feeds), _count(feeds))
+
+    def _raw(self, session: Session, feeds: Feeds) -> list[np.ndarray]:
+        """Run once and return the tensors as the graph gives them."""
+        ready = self._padded(feeds, 0) if self.rows > 1 and _count(feeds) < self.rows else feeds
+        inputs = self.model.inputs
+        return session.run({n: np.ascontiguousarray(native(n, ready[n], inputs)) for n in session.inputs})
+
+    def _moved(self, values: list[np.ndarray], count: int) -> list[np.ndarray]:
+        """Put the batch axis first, and drop the rows that only filled up the batch."""
+        return [
+            v[None] if axis is None else np.moveaxis(v, axis, 0)[:count]
+            for v, axis in zip(values, self.axes, strict=True)
+        ]
+
+    def _single(self, values: list[np.ndarray]) -> list[np.ndarray]:
+        """Return tensors of a run of one row without the rows that filled up a fixed batch."""
+        return [
+            v if axis is None or self.rows <= 1 else np.take(v, [0], axis=axis)
+            for v, axis in zip(values, self.axes, strict=True)
+        ]
+
+    def proved(self, first: list[np.ndarray], second: list[np.ndarray], both: Feeds) -> tuple[int, ...] | None:
+        """Return the tensors' batch axes if a run of both rows equals a run of each, else None."""
+        try:
+            values = self._raw(self.session(self.model.threads), both)
+        except (ModelError, InputError):
+            return None
+        found: list[int] = []
+        for value, one, two in zip(values, first, second, strict=True):
+            axis = _grown_axis(one.shape, value.shape)
+            if axis is None or not _close(value, np.concatenate([one, two], axis=axis)):
+                return None
+            found.append(axis)
+        return tuple(found)
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Streams batches of rows through a variant and scores a target."""
+
+    variant: Variant
+    target: Target
+    layout: Layout
+
+    @classmethod
+    def choose(cls, variant: Variant, target: Target, feeds: Feeds, *, expected: int, layout: Layout | None) -> Runner:
+        """Return a runner with the given layout, a remembered one, one measured now, or the default."""
+        if layout is not None:
+            return cls(variant, target, layout)
+        default = cls.default_layout(variant, feeds)
+        if not variant.model.device.is_cpu or expected * variant.seconds < WORTH_MEASURING:
+            return cls(variant, target, cls._remembered(variant, feeds) or default)
+        known = cls._remembered(variant, feeds)
+        if known is None:
+            known = cls._measured(variant, target, feeds, default)
+            remember(LAYOUTS, _layout_key(variant, feeds), dataclasses.asdict(known))
+        return cls(variant, target, known)
+
+    @staticmethod
+    def default_layout(variant: Variant, feeds: Feeds) -> Layout:
+        """Return a layout that is rarely bad: a single-threaded run per core, batches of a moderate size and time."""
+        weight = max(1, sum(f.nbytes for f in feeds.values()))
+        most = min(MOST_ROWS, RUN_BYTES / weight, RUN_SECONDS / max(variant.seconds, 1e-6))
+        batch = 1 << max(0, int(most).bit_length() - 1)
+        if variant.rows > 1:
+            batch = variant.rows
+        cores = variant.model.threads
+        if not variant.model.device.is_cpu:
+            return Layout(1, cores, max(batch, 32))
+        return Layout(cores, 1, batch)
+
+    @staticmethod
+    def _remembered(variant: Variant, feeds: Feeds) -> Layout | None:
+        kept = recall(LAYOUTS, _layout_key(variant, feeds))
+        if not isinstance(kept, dict) or kept.keys() != {"workers", "threads", "batch"}:
+            return None
+        if not all(isinstance(v, int) and 0 < v <= MOST_ROWS for v in kept.values()):
+            return None
+        return Layout(**kept)
+
+    @classmethod
+    def _measured(cls, variant: Variant, target: Target, feeds: Feeds, default: Layout) -> Layout:
+        """Time a few layouts on this input and return the fastest."""
+        cores = variant.model.threads
+        sizes = {default.batch} if variant.rows > 1 else {default.batch, max(1, default.batch // 4), default.batch * 2}
+        tried: dict[Layout, float] = {}
+        for batch in sorted(sizes):
+            rows = {n: np.repeat(f, batch, axis=0) if variant.has_rows(n) else f for n, f in feeds.items()}
+            for layout in dict.fromkeys((Layout(cores, 1, batch), Layout(1, cores, batch))):
+                tried[layout] = runtime.measure(cls(variant, target, layout).run, rows, layout, TRIAL_SECONDS)
+        return max(tried, key=lambda layout: tried[layout])
+
+    @property
+    def batch(self) -> int:
+        """Rows a run."""
+        return self.layout.batch
+
+    @property
+    def depth(self) -> int:
+        """How many batches may be under way or being prepared at a time."""
+        return self.layout.workers + 2
+
+    def run(self, feeds: Feeds) -> np.ndarray:
+        """Return the target's scores (rows,) for one batch."""
+        return self.target.scores(self.variant.run_batch(self.variant.session(self.layout.threads), feeds)[0])
+
+    def stream(self, batches: Iterable[tuple[Feeds | None, Tag]]) -> Iterator[tuple[np.ndarray | None, Tag]]:
+        """Score batches in order, the next ones being prepared meanwhile."""
+        self.variant.session(self.layout.threads)
+        yield from runtime.stream(self.run, batches, self.layout.workers)
+
+
+def _count(feeds: Feeds) -> int:
+    return max((len(f) for f in feeds.values() if f.ndim), default=1)
+
+
+def _declared_axis(model: Model, tensor: str, value: np.ndarray, rows: int) -> int | None:
+    """Return where the batch axis of a tensor should be by its declaration, if the tensor has that many rows there."""
+    if all(i.batch_axis is None for i in model.inputs):
+        return None
+    known = {o.name: o.batch_axis for o in (*model.outputs, *model.inputs)}
+    axis = known.get(tensor, 0)
+    return axis if axis is not None and axis < value.ndim and value.shape[axis] == rows else None
+
+
+def _another(feed: np.ndarray) -> np.ndarray:
+    """Return a row that differs from ``feed`` but is as legal: rolled, and scaled where it holds numbers."""
+    if feed.ndim == 0:
+        return feed
+    rolled = np.roll(feed.reshape(len(feed), -1), 1, axis=1).reshape(feed.shape)
+    return (rolled * feed.dtype.type(0.875)).astype(feed.dtype) if feed.dtype.kind == "f" else rolled
+
+
+def _grown_axis(one: tuple[int, ...], two: tuple[int, ...]) -> int | None:
+    """Return the only axis that differs, if it is twice as long for two rows as for one."""
+    grown = [k for k, (a, b) in enumerate(zip(one, two, strict=False)) if a != b]
+    return grown[0] if len(one) == len(two) and len(grown) == 1 and two[grown[0]] == 2 * one[grown[0]] else None
+
+
+def _close(found: np.ndarray, expected: np.ndarray) -> bool:
+    if found.dtype.kind not in "fc":
+        return bool(np.array_equal(found, expected))
+    wide, known = found.astype(np.float64), expected.astype(np.float64)
+    tolerance = 2e-2 if found.dtype.itemsize == 2 else 1e-3
+    scale = float(np.nanmax(np.abs(known), initial=0.0))
+    return bool(np.allclose(wide, known, rtol=tolerance, atol=tolerance * scale * 0.1, equal_nan=True))
+
+
+def _layout_key(variant: Variant, feeds: Feeds) -> str:
+    model = variant.model
+    shapes = ";".join(f"{n}{list(f.shape)}" for n, f in sorted(feeds.items()))
+    return (
+        f"{model.digest[:24]}|{','.join(variant.tensors)}|{shapes}|{model.threads}|{runtime.versions()['onnxruntime']}"
+    )

@@ -1,0 +1,289 @@
+"""ONNX Runtime: devices, sessions, layouts and the loop that keeps them busy. The only file that imports onnxruntime.
+
+A layout says how the cores are used: one session whose operators share all threads, or several rows of work side by
+side on one thread each; and how many rows a run takes. On a GPU there is one stream of work and inputs stay in device
+memory through IO binding.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import onnxruntime as ort
+
+from .errors import CapabilityError, InputError, ModelError, SettingError, nearest, printable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Feeds = Mapping[str, np.ndarray]
+Provider = str | tuple[str, dict[str, Any]]
+Tag = TypeVar("Tag")
+Result = TypeVar("Result")
+
+FATAL_ONLY = 4  # native log level: errors are raised as exceptions too, so nothing is lost
+MAX_IR = 13
+MAX_OPSET = 26
+EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
+_ort_errors = ort.capi.onnxruntime_pybind11_state
+RUNTIME_ERRORS: tuple[type[Exception], ...] = tuple(
+    getattr(_ort_errors, name)
+    for name in (
+        "EPFail",
+        "EngineError",
+        "Fail",
+        "InvalidArgument",
+        "InvalidGraph",
+        "InvalidProtobuf",
+        "NoSuchFile",
+        "NotFound",
+        "NotImplemented",
+        "RuntimeException",
+    )
+    if hasattr(_ort_errors, name)
+)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How work is laid on the machine: ``workers`` runs side by side, ``threads`` in each, ``batch`` rows a run."""
+
+    workers: int = 1
+    threads: int = 1
+    batch: int = 8
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where sessions run: the execution providers in order of preference, and the memory that inputs live in."""
+
+    name: str  # cpu, cuda:0, or the first provider's name
+    providers: tuple[Provider, ...]
+    memory: str = "cpu"  # an OrtValue device type
+    index: int = 0
+
+    @property
+    def is_cpu(self) -> bool:
+        """True where the cores do the work."""
+        return _provider_name(self.providers[0]) == "CPUExecutionProvider"
+
+
+def choose_device(device: str = "auto", providers: Sequence[Provider] | None = None) -> Device:
+    """Return the device to run on.
+
+    ``auto`` takes CUDA where a driver and a GPU answer and the CPU elsewhere, without a word; ``cuda`` or ``cuda:1``
+    raises ``CapabilityError`` where CUDA cannot run; ``providers`` are handed to ONNX Runtime as they are.
+    """
+    if providers:
+        known = ort.get_available_providers()
+        for provider in providers:
+            if _provider_name(provider) not in known:
+                raise CapabilityError(
+                    f"ONNX Runtime here has no provider '{printable(_provider_name(provider))}'",
+                    tip=nearest(_provider_name(provider), known),
+                )
+        first = _provider_name(providers[0])
+        options = providers[0][1] if isinstance(providers[0], tuple) else {}
+        on_gpu = first in {"CUDAExecutionProvider", "TensorrtExecutionProvider"}
+        index = int(options.get("device_id", 0))
+        return Device(first, tuple(providers), "cuda" if on_gpu else "cpu", index)
+    match = re.fullmatch(r"cuda(?::(\d+))?", device)
+    if device == "cpu" or (device == "auto" and cuda_missing()):
+        return Device("cpu", ("CPUExecutionProvider",))
+    if device == "auto" or match:
+        index = int(match.group(1) or 0) if match else 0
+        reason = cuda_missing(index)
+        if reason:
+            raise CapabilityError(
+                f"CUDA cannot be used here: {reason}", tip="run with --device cpu, or see: onnxplain doctor"
+            )
+        cuda = ("CUDAExecutionProvider", {"device_id": index})
+        return Device(f"cuda:{index}", (cuda, "CPUExecutionProvider"), "cuda", index)
+    raise SettingError(
+        f"unknown device '{printable(device)}'", tip="use auto, cpu, cuda or cuda:1, or pass providers=[...]"
+    )
+
+
+def cuda_missing(index: int = 0) -> str:
+    """Say why CUDA cannot run, or return an empty string where a driver and GPU ``index`` answer.
+
+    ONNX Runtime's list of providers is no probe: it holds CUDA on any machine with the GPU wheel. The driver is asked.
+    """
+    if "CUDAExecutionProvider" not in ort.get_available_providers():
+        return "this ONNX Runtime was built without it (install onnxruntime-gpu)"
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+    except OSError:
+        return "there is no NVIDIA driver on this machine"
+    count = ctypes.c_int()
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0 or count.value == 0:
+        return "the NVIDIA driver finds no GPU"
+    if index >= count.value:
+        return f"there is no GPU {index} (found {count.value})"
+    return ""
+
+
+def versions() -> dict[str, str]:
+    """Versions of the runtime, for manifests."""
+    return {"onnxruntime": ort.__version__}
+
+
+def available_providers() -> list[str]:
+    """List the providers that ONNX Runtime was built with (whether or not they work here)."""
+    return list(ort.get_available_providers())
+
+
+class Session:
+    """One graph on one device, opened once; ``run`` may be called from several threads."""
+
+    def __init__(self, proto: bytes, folder: Path | None, device: Device, threads: int) -> None:
+        self.device = device
+        self.optimised = True
+        try:
+            self._session = _open(proto, folder, device, threads, optimise=True)
+        except _ort_errors.RuntimeException:
+            self.optimised = False  # the optimiser itself failed: the graph may still run as it is written
+            self._session = _open(proto, folder, device, threads, optimise=False)
+        self.outputs = [o.name for o in self._session.get_outputs()]
+        self._strings = any(i.type == "tensor(string)" for i in self._session.get_inputs())
+        self.inputs = [i.name for i in self._session.get_inputs()]
+
+    @property
+    def provider(self) -> str:
+        """The provider that really runs the graph."""
+        return str(self._session.get_providers()[0])
+
+    def run(self, feeds: Feeds) -> list[np.ndarray]:
+        """Return the outputs for one batch.
+
+        Raises ``InputError`` or ``ModelError`` with ONNX Runtime's own reason.
+        """
+        try:
+            if self.device.memory == "cpu" or self._strings:
+                return list(self._session.run(None, {name: feeds[name] for name in self.inputs}))
+            return self.run_bound(feeds)
+        except RUNTIME_ERRORS as error:
+            raise _translated(error) from None
+
+    def run_bound(self, feeds: Feeds) -> list[np.ndarray]:
+        """Run with inputs and outputs in the device's memory."""
+        binding = self._session.io_binding()
+        for name in self.inputs:
+            value = ort.OrtValue.ortvalue_from_numpy(feeds[name], self.device.memory, self.device.index)
+            binding.bind_ortvalue_input(name, value)
+        for name in self.outputs:
+            binding.bind_output(name, self.device.memory, self.device.index)
+        self._session.run_with_iobinding(binding)
+        return list(binding.copy_outputs_to_cpu())
+
+
+def stream(
+    run: Callable[[Feeds], Result], batches: Iterable[tuple[Feeds | None, Tag]], workers: int
+) -> Iterator[tuple[Result | None, Tag]]:
+    """Run batches in order while the next ones are prepared; at most ``workers + 1`` are under way.
+
+    A batch's arrays may be written to again after ``workers + 1`` further batches have been drawn. A batch of None
+    passes through in its turn with the result None.
+    """
+    executor = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="onnxplain")
+    pending: deque[tuple[Future[Result] | None, Tag]] = deque()
+    try:
+        for feeds, tag in batches:
+            pending.append((None if feeds is None else executor.submit(run, feeds), tag))
+            if len(pending) > workers:
+                future, done = pending.popleft()
+                yield (None if future is None else future.result()), done
+        while pending:
+            future, done = pending.popleft()
+            yield (None if future is None else future.result()), done
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+def measure(run: Callable[[Feeds], Result], feeds: Feeds, layout: Layout, seconds: float) -> float:
+    """Return the rows per second of a layout on a batch of its size, after one warm-up run."""
+    run(feeds)
+    begun, rows = time.perf_counter(), 0
+    while time.perf_counter() - begun < seconds:
+        turns: list[tuple[Feeds | None, None]] = [(feeds, None)] * (2 * layout.workers)
+        rows += layout.batch * sum(1 for _ in stream(run, turns, layout.workers))
+    return rows / (time.perf_counter() - begun)
+
+
+def cores(threads: int | None = None) -> int:
+    """Return how many cores may be used: ``threads`` if given, else those this process may run on."""
+    if threads is not None:
+        if threads < 1:
+            raise SettingError(f"threads must be at least 1, not {threads}")
+        return threads
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _open(proto: bytes, folder: Path | None, device: Device, threads: int, *, optimise: bool) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.log_severity_level = FATAL_ONLY
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    if not optimise:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if folder is not None:
+        options.add_session_config_entry(EXTERNAL_FOLDER, str(folder))
+    if not device.is_cpu:
+        ort.set_default_logger_severity(FATAL_ONLY)
+        if device.memory == "cuda" and hasattr(ort, "preload_dlls"):
+            ort.preload_dlls()
+    try:
+        session = ort.InferenceSession(proto, options, providers=list(device.providers))
+    except _ort_errors.RuntimeException:
+        if optimise:
+            raise
+        raise ModelError("ONNX Runtime fails to open the model, also without optimisation") from None
+    except RUNTIME_ERRORS as error:
+        raise _unopened(error) from None
+    finally:
+        if not device.is_cpu:
+            ort.set_default_logger_severity(2)
+    wanted = _provider_name(device.providers[0])
+    if session.get_providers()[0] != wanted:
+        raise CapabilityError(
+            f"{wanted} does not start here; ONNX Runtime fell back to {session.get_providers()[0]}",
+            tip="check the CUDA and cuDNN libraries (onnxplain doctor), or run with --device cpu",
+        )
+    return session
+
+
+def _provider_name(provider: Provider) -> str:
+    return provider if isinstance(provider, str) else provider[0]
+
+
+def _reason(error: Exception) -> str:
+    """Return the first line of ONNX Runtime's message without its prefix and source paths."""
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error).strip())
+    text = re.sub(r"/\S+\.(?:cc|h):\d+ \S*(?:\([^)]*\))?(?: const)? ?", "", text)
+    return printable(text.split("\n", 1)[0])[:300]
+
+
+def _unopened(error: Exception) -> ModelError:
+    kind, reason = type(error).__name__, _reason(error)
+    missing = re.search(r"(?:for the node |is not a registered function/op|No [Oo]p registered for )(\S*)", reason)
+    if kind == "NotImplemented" or missing or "opset" in reason.lower():
+        return ModelError(
+            "ONNX Runtime does not know an operator or opset of this model", where=reason, tip="a newer onnxruntime may"
+        )
+    return ModelError("ONNX Runtime cannot open the model", where=reason)
+
+
+def _translated(error: Exception) -> ModelError | InputError:
+    reason = _reason(error)
+    if type(error).__name__ == "InvalidArgument":
+        return InputError("the model does not take this input", where=reason)
+    return ModelError("the model fails while running", where=reason)

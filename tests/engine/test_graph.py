@@ -1,0 +1,723 @@
+"""Surgery on graphs: what is cut, tapped, dropped or freed gives the numbers of the original."""
+
+import warnings
+from contextlib import contextmanager
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from onnxplain import SettingError
+from onnxplain.engine import graph
+from small_graphs import model_of
+
+FLOAT, INT64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
+RNG = np.random.default_rng(7)
+node = helper.make_node
+
+
+def normal(*shape):
+    return RNG.normal(size=shape).astype(np.float32)
+
+
+def ints(*values):
+    return np.array(values, np.int64)
+
+
+def run(proto, feeds, names=None):
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(names, feeds)
+
+
+@contextmanager
+def unchanged(proto):
+    before = proto.SerializeToString(deterministic=True)
+    yield
+    assert proto.SerializeToString(deterministic=True) == before
+
+
+def shapes(values):
+    return [[d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim] for v in values]
+
+
+# --- taps -------------------------------------------------------------------------------------------------------------
+
+
+def classifier(last="Softmax", **attributes):
+    """Names as TensorFlow and PyTorch write them: colons, dots and slashes."""
+    return model_of(
+        [
+            node("MatMul", ["x:0", "/layer.1/w"], ["/layer.1/MatMul:0"], name="/layer.1/MatMul"),
+            node("Relu", ["/layer.1/MatMul:0"], ["h.1/relu:0"], name="relu"),
+            node("Gemm", ["h.1/relu:0", "v", "b"], ["logits"]),
+            node(last, ["logits"], ["y:0"], **attributes),
+        ],
+        {"x:0": (FLOAT, ["n", 4]), "unused": (FLOAT, [2])},
+        {"y:0": (FLOAT, ["n", 3])},
+        {"/layer.1/w": normal(4, 5), "v": normal(5, 3), "b": normal(3)},
+    )
+
+
+def test_tensor_before_the_softmax_is_its_logarithm_up_to_a_constant():
+    proto, x = classifier(), normal(6, 4)
+    with unchanged(proto):
+        cut = graph.tap(proto, [graph.logits_tensor(proto, "y:0")])
+    (probabilities,) = run(proto, {"x:0": x, "unused": normal(2)})
+    (logits,) = run(cut, {"x:0": x})
+    gap = logits - np.log(probabilities)
+    assert np.allclose(gap, gap[:, :1], atol=1e-5)
+    assert not np.allclose(logits, 0)
+
+
+def test_tap_leaves_out_what_its_tensors_do_not_need():
+    cut = graph.tap(classifier(), ["/layer.1/MatMul:0"])
+    assert [n.op_type for n in cut.graph.node] == ["MatMul"]
+    assert [t.name for t in cut.graph.initializer] == ["/layer.1/w"]
+    assert graph.input_names(cut) == ("x:0",)
+    assert graph.output_names(cut) == ("/layer.1/MatMul:0",)
+    assert shapes(cut.graph.output) == [["n", 5]]
+
+
+def test_inputs_and_initializers_can_be_tapped_beside_inner_tensors():
+    proto, x = classifier(), normal(2, 4)
+    cut = graph.tap(proto, ["h.1/relu:0", "x:0", "b"])
+    hidden, back, bias = run(cut, {"x:0": x}, ["h.1/relu:0", "x:0", "b"])
+    weights = numpy_helper.to_array(proto.graph.initializer[0])
+    assert np.allclose(hidden, np.maximum(x @ weights, 0), atol=1e-5)
+    assert np.array_equal(back, x)
+    assert np.array_equal(bias, numpy_helper.to_array(proto.graph.initializer[2]))
+
+
+def test_an_unknown_tensor_is_refused_with_the_nearest_name():
+    with pytest.raises(SettingError) as caught:
+        graph.tap(classifier(), ["/layer.1/MatMul"])
+    assert "'/layer.1/MatMul:0'" in str(caught.value)
+    assert len(str(caught.value).splitlines()) <= 6
+
+
+def branching():
+    """y = relu(x) * 2 if the sum of x is positive, else relu(x) - w; the If captures relu(x) and w."""
+
+    def body(operator, other):
+        value = helper.make_tensor_value_info("r", FLOAT, None)
+        return helper.make_graph([node(operator, ["h", other], ["r"])], operator, [], [value])
+
+    return model_of(
+        [
+            node("Relu", ["x"], ["h"]),
+            node("Exp", ["x"], ["not needed"]),
+            node("ReduceSum", ["x"], ["total"], keepdims=0),
+            node("Greater", ["total", "zero"], ["positive"]),
+            node("If", ["positive"], ["chosen"], then_branch=body("Mul", "two"), else_branch=body("Sub", "w")),
+            node("Neg", ["chosen"], ["y"]),
+        ],
+        {"x": (FLOAT, [1, 3])},
+        {"y": (FLOAT, [1, 3])},
+        {"zero": np.float32(0), "two": np.float32(2), "w": normal(3), "spare": normal(3)},
+    )
+
+
+def test_tensors_captured_by_a_branch_are_kept():
+    cut = graph.tap(branching(), ["chosen"])
+    assert [n.op_type for n in cut.graph.node] == ["Relu", "ReduceSum", "Greater", "If"]
+    assert {t.name for t in cut.graph.initializer} == {"zero", "two", "w"}
+    x = np.array([[1, -1, 2]], np.float32)
+    assert np.array_equal(run(cut, {"x": x})[0], [[2, 0, 4]])
+
+
+def test_a_tensor_that_only_a_branch_reads_can_be_tapped():
+    cut = graph.tap(branching(), ["h"])
+    assert [n.op_type for n in cut.graph.node] == ["Relu"]
+    assert np.array_equal(run(cut, {"x": np.array([[1, -1, 2]], np.float32)})[0], [[1, 0, 2]])
+
+
+def test_an_output_of_unknown_type_is_typed_by_the_runtime():
+    proto = model_of(
+        [node("Gelu", ["x"], ["h"], domain="com.microsoft"), node("Neg", ["h"], ["y"])],
+        {"x": (FLOAT, ["n", 3])},
+        {"y": (FLOAT, ["n", 3])},
+        domains={"com.microsoft": 1},
+    )
+    (hidden,) = run(graph.tap(proto, ["h"]), {"x": np.ones((2, 3), np.float32)})
+    assert np.allclose(hidden, 0.8413447)  # x * the normal distribution function of 1
+
+
+# --- what the tensors are ---------------------------------------------------------------------------------------------
+
+
+def test_tensors_are_listed_in_graph_order_with_their_types():
+    assert graph.tensors(classifier()) == [
+        graph.TensorInfo("/layer.1/MatMul:0", "MatMul", "/layer.1/MatMul", "float32", ("n", 5)),
+        graph.TensorInfo("h.1/relu:0", "Relu", "relu", "float32", ("n", 5)),
+        graph.TensorInfo("logits", "Gemm", "", "float32", ("n", 3)),
+        graph.TensorInfo("y:0", "Softmax", "", "float32", ("n", 3)),
+    ]
+
+
+def test_tensors_survive_a_graph_that_shape_inference_refuses():
+    proto = model_of(
+        [node("MatMul", ["x", "w"], ["h"]), node("Mystery", ["h"], ["y"], domain="nowhere")],
+        {"x": (FLOAT, [1, 4])},
+        {"y": (FLOAT, [1, 3])},
+        {"w": normal(5, 3)},  # does not fit x
+    )
+    found = graph.tensors(proto)
+    assert [(t.name, t.shape) for t in found][-1] == ("y", (1, 3))
+    assert [t.op_type for t in found] == ["MatMul", "Mystery"]
+
+
+def test_weights_in_another_file_are_neither_read_nor_lost(tmp_path):
+    file = tmp_path / "model.onnx"
+    onnx.save_model(classifier(), file, save_as_external_data=True, size_threshold=0, location="weights.bin")
+    proto = onnx.load(file, load_external_data=False)
+    (tmp_path / "weights.bin").unlink()
+    assert graph.tensors(proto)[2].shape == ("n", 3)
+    cut = graph.tap(graph.normalise(proto), ["logits"])
+    assert {t.data_location for t in cut.graph.initializer} == {TensorProto.EXTERNAL}
+    assert cut.graph.initializer[0].external_data[0].value == "weights.bin"
+
+
+# --- the last activation ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("op_type", "kind"), [("Softmax", "softmax"), ("LogSoftmax", "log-softmax"), ("Sigmoid", "sigmoid")]
+)
+def test_final_activation_is_found_behind_reshapes_and_casts(op_type, kind):
+    proto = classifier(op_type)
+    del proto.graph.output[:]
+    proto.graph.node.extend(
+        [
+            node("Cast", ["y:0"], ["wide"], to=TensorProto.DOUBLE),
+            node("Unsqueeze", ["wide", "axes"], ["tall"]),
+            node("Flatten", ["tall"], ["flat"]),
+            node("Identity", ["flat"], ["out"]),
+        ]
+    )
+    assert graph.final_activation(proto, "out") == ("logits", kind)
+
+
+def test_no_activation_is_seen_through_what_moves_or_changes_elements():
+    proto = classifier()
+    proto.graph.node.append(node("Transpose", ["y:0"], ["turned"], perm=[1, 0]))
+    proto.graph.node.append(node("Cast", ["y:0"], ["whole"], to=INT64))
+    assert graph.final_activation(proto, "turned") is None
+    assert graph.final_activation(proto, "whole") is None
+    assert graph.logits_tensor(proto, "logits") is None
+
+
+@pytest.mark.parametrize("shifted", [False, True])
+def test_a_softmax_in_pieces_is_recognised(shifted):
+    head = [node("ReduceMax", ["z"], ["top"], axes=[1]), node("Sub", ["z", "top"], ["d"])] if shifted else []
+    proto = model_of(
+        [
+            node("MatMul", ["x", "w"], ["z"]),
+            *head,
+            node("Exp", ["d" if shifted else "z"], ["e"]),
+            node("ReduceSum", ["e", "one"], ["s"]),
+            node("Div", ["e", "s"], ["y"]),
+        ],
+        {"x": (FLOAT, ["n", 4])},
+        {"y": (FLOAT, ["n", 3])},
+        {"w": normal(4, 3), "one": ints(1)},
+    )
+    assert graph.final_activation(proto, "y") == ("z", "softmax")
+
+
+def test_a_sigmoid_in_pieces_is_recognised_and_other_sums_are_not():
+    def logistic(one):
+        return model_of(
+            [
+                node("Neg", ["x"], ["m"]),
+                node("Exp", ["m"], ["e"]),
+                node("Add", ["e", "one"], ["s"]),
+                node("Reciprocal", ["s"], ["y"]),
+            ],
+            {"x": (FLOAT, ["n", 4])},
+            {"y": (FLOAT, ["n", 4])},
+            {"one": np.float32(one)},
+        )
+
+    assert graph.final_activation(logistic(1), "y") == ("x", "sigmoid")
+    assert graph.final_activation(logistic(2), "y") is None
+
+
+# --- one form for all -------------------------------------------------------------------------------------------------
+
+
+def test_initializers_are_taken_out_of_the_inputs():
+    proto = classifier()
+    proto.graph.input.append(helper.make_tensor_value_info("b", FLOAT, [3]))
+    proto.ir_version = 3  # when every initializer had to be an input
+    assert graph.input_names(proto) == ("x:0", "unused")
+    with unchanged(proto):
+        normalised = graph.normalise(proto)
+    assert [value.name for value in normalised.graph.input] == ["x:0", "unused"]
+    assert normalised.ir_version == 4
+    feeds = {"x:0": normal(2, 4), "unused": normal(2)}
+    assert np.allclose(run(proto, feeds)[0], run(normalised, feeds)[0])
+
+
+def test_versions_are_lowered_where_that_changes_no_operator():
+    proto = classifier()
+    proto.ir_version = 14
+    proto.opset_import[0].version = 20
+    lowered = graph.normalise(proto, max_ir=13, max_opset=18)
+    assert (lowered.ir_version, lowered.opset_import[0].version) == (13, 18)
+    assert graph.normalise(proto, max_opset=12).opset_import[0].version == 20  # Softmax changed in 13
+
+
+def test_the_long_name_of_the_default_domain_is_shortened():
+    proto = classifier()
+    proto.graph.node[1].domain = proto.opset_import[0].domain = "ai.onnx"
+    normalised = graph.normalise(proto)
+    assert normalised.graph.node[1].domain == normalised.opset_import[0].domain == ""
+
+
+def fitted(estimator, labels):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from skl2onnx import to_onnx
+
+        rows = normal(60, 4)
+        rows[:, 0] += np.arange(60) % len(labels)
+        estimator.fit(rows, np.array(labels)[np.arange(60) % len(labels)])
+        return to_onnx(estimator, rows[:1], target_opset={"": 17, "ai.onnx.ml": 3}), rows, estimator
+
+
+def estimators():
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.neural_network import MLPClassifier
+
+    return {
+        "linear": LogisticRegression(),
+        "forest": RandomForestClassifier(5, random_state=0),
+        "network": MLPClassifier((4,), max_iter=20, random_state=0),
+    }
+
+
+@pytest.mark.parametrize("name", ["linear", "forest", "network"])
+@pytest.mark.parametrize("labels", [["cat", "dog", "owl"], [10, 20, 30], ["no", "yes"]])
+def test_zipmap_becomes_the_tensor_of_probabilities(name, labels):
+    proto, rows, estimator = fitted(estimators()[name], labels)
+    with unchanged(proto):
+        plain, found = graph.drop_zipmap(proto)
+    assert found == {"output_probability": tuple(str(label) for label in labels)}
+    assert shapes(plain.graph.output)[1][1] == len(labels)
+    (probabilities,) = run(plain, {"X": rows}, ["output_probability"])
+    assert np.allclose(probabilities, estimator.predict_proba(rows), atol=1e-5)
+    assert graph.class_labels(plain) == graph.class_labels(proto) == found["output_probability"]
+
+
+def test_class_labels_come_from_the_classifier_that_feeds_the_label():
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.multiclass import OneVsRestClassifier
+
+    proto, _, _ = fitted(OneVsRestClassifier(LogisticRegression()), ["a", "b", "c"])  # three classifiers of 0 and 1
+    assert graph.class_labels(graph.drop_zipmap(proto)[0]) == ("a", "b", "c")
+    assert graph.class_labels(classifier()) == ()
+
+
+# --- any number of rows -----------------------------------------------------------------------------------------------
+
+
+def assert_freed(proto, inputs, rows=3, *, ops=None):
+    """The freed graph at several rows equals the original, row by row."""
+    with unchanged(proto):
+        freed = graph.free_batch(proto, inputs)
+    assert freed is not None
+    kinds = {value.name: value.type.tensor_type for value in proto.graph.input}
+    feeds = {}
+    for name, axis in inputs.items():
+        dims = [d.dim_value or 5 for d in kinds[name].shape.dim]
+        old = graph.fixed_batch(proto, name, axis) or 1
+        dims[axis] = rows * old
+        whole = RNG.integers(0, 9, dims) if kinds[name].elem_type == INT64 else normal(*dims)
+        feeds[name] = (axis, np.split(whole, rows, axis), whole)
+    together = run(freed, {name: whole for name, (_, _, whole) in feeds.items()})
+    apart = [run(proto, {name: parts[i] for name, (_, parts, _) in feeds.items()}) for i in range(rows)]
+    for index, found in enumerate(together):
+        wanted = np.concatenate([one[index] for one in apart])
+        assert found.shape == wanted.shape
+        assert np.allclose(found, wanted, atol=1e-5)
+        assert wanted.std() > 1e-3  # rows differ, so mixing them up would show
+    if ops is not None:
+        assert {n.op_type for n in freed.graph.node} - {n.op_type for n in proto.graph.node} <= ops
+    return freed
+
+
+def convolution(target, batch=1, *, as_node=False):
+    stored = numpy_helper.from_array(ints(*target))
+    return model_of(
+        [
+            node("Conv", ["x", "k"], ["c"], pads=[1, 1, 1, 1]),
+            node("Relu", ["c"], ["h"]),
+            *([node("Constant", [], ["shape"], value=stored)] if as_node else []),
+            node("Reshape", ["h", "shape"], ["flat"]),
+            node("Gemm", ["flat", "w"], ["y"]),
+        ],
+        {"x": (FLOAT, [batch, 2, 4, 4])},
+        {"y": (FLOAT, [batch, 5])},
+        {"k": normal(3, 2, 3, 3), "w": normal(48, 5)} | ({} if as_node else {"shape": ints(*target)}),
+    )
+
+
+@pytest.mark.parametrize("target", [(1, 48), (1, -1), (-1, 48), (0, 48), (0, -1)])
+@pytest.mark.parametrize("as_node", [False, True])
+def test_a_reshape_to_one_row_is_freed(target, as_node):
+    freed = assert_freed(convolution(target, as_node=as_node), {"x": 0}, ops=set())
+    assert shapes(freed.graph.input) == [["batch", 2, 4, 4]]
+    assert shapes(freed.graph.output) == [["batch", 5]]
+    assert not freed.graph.value_info
+
+
+def test_a_batch_of_four_is_freed():
+    freed = assert_freed(convolution((4, 48), batch=4), {"x": 0})
+    assert run(freed, {"x": normal(3, 2, 4, 4)})[0].shape == (3, 5)
+
+
+def test_channels_last_as_keras_exports_them():
+    proto = model_of(
+        [
+            node("Transpose", ["x:0"], ["t"], perm=[0, 3, 1, 2]),
+            node("Conv", ["t", "k"], ["c"]),
+            node("Transpose", ["c"], ["back"], perm=[0, 2, 3, 1]),
+            node("Reshape", ["back", "shape"], ["flat"]),
+            node("MatMul", ["flat", "w"], ["y:0"]),
+        ],
+        {"x:0": (FLOAT, [1, 4, 5, 2])},
+        {"y:0": (FLOAT, [1, 3])},
+        {"k": normal(3, 2, 3, 3), "shape": ints(1, 18), "w": normal(18, 3)},
+    )
+    assert_freed(proto, {"x:0": 0})
+
+
+def test_a_shape_shared_with_a_constant_is_freed_for_the_rows_alone():
+    proto = model_of(
+        [
+            node("Reshape", ["x", "shape"], ["a"]),
+            node("Reshape", ["w", "shape"], ["v"]),
+            node("Mul", ["a", "v"], ["p"]),
+            node("Reshape", ["p", "other"], ["q"]),
+            node("Reshape", ["q", "shape"], ["y"]),
+        ],
+        {"x": (FLOAT, [1, 4, 4])},
+        {"y": (FLOAT, [1, 16])},
+        {"shape": ints(1, 16), "other": ints(1, 2, 8), "w": normal(4, 4)},
+    )
+    assert_freed(proto, {"x": 0})
+
+
+def vision_transformer(first):
+    """Patches, a class token, positions, one attention block with two heads, and a linear head; all for one row."""
+    constants = {
+        "patch": normal(8, 3, 4, 4), "seq": ints(1, 8, 16), "cls": normal(1, 1, 8), "pos": normal(1, 17, 8),
+        "cls shape": ints(1, 1, 8), "qkv": normal(8, 24), "heads": ints(1, 17, 3, 2, 4), "merged": ints(1, 17, 8),
+        "scale": np.float32(0.5), "zero": ints(0).reshape(()), "one": ints(1).reshape(()), "two": ints(2).reshape(()),
+        "flat": ints(17, 8), "dense": normal(8, 8), "back": ints(1, 17, 8), "w": normal(8, 5),
+    }  # fmt: skip
+    cls = [node("Expand", ["cls", "cls shape"], ["expanded"])] if first == "expanded" else []
+    nodes = [
+        node("Conv", ["x", "patch"], ["p"], strides=[4, 4]),
+        node("Reshape", ["p", "seq"], ["ps"]),
+        node("Transpose", ["ps"], ["pt"], perm=[0, 2, 1]),
+        *cls,
+        node("Concat", [first, "pt"], ["joined"], axis=1),
+        node("Add", ["joined", "pos"], ["e"]),
+        node("MatMul", ["e", "qkv"], ["all"]),
+        node("Reshape", ["all", "heads"], ["split"]),
+        node("Transpose", ["split"], ["qkvs"], perm=[2, 0, 3, 1, 4]),
+        *(node("Gather", ["qkvs", i], [n], axis=0) for n, i in (("q", "zero"), ("k", "one"), ("v", "two"))),
+        node("Transpose", ["k"], ["kt"], perm=[0, 1, 3, 2]),
+        node("MatMul", ["q", "kt"], ["s"]),
+        node("Mul", ["s", "scale"], ["ss"]),
+        node("Softmax", ["ss"], ["a"], axis=-1),
+        node("MatMul", ["a", "v"], ["av"]),
+        node("Transpose", ["av"], ["avt"], perm=[0, 2, 1, 3]),
+        node("Reshape", ["avt", "merged"], ["m"]),
+        node("Reshape", ["m", "flat"], ["mf"]),  # rows and tokens in one axis, as Gemm needs them
+        node("Gemm", ["mf", "dense"], ["d"]),
+        node("Reshape", ["d", "back"], ["db"]),
+        node("Gather", ["db", "zero"], ["first"], axis=1),
+        node("Gemm", ["first", "w"], ["y"]),
+    ]
+    return model_of(nodes, {"x": (FLOAT, [1, 3, 16, 16])}, {"y": (FLOAT, [1, 5])}, constants)
+
+
+@pytest.mark.parametrize("first", ["cls", "expanded"])
+def test_a_vision_transformer_with_its_class_token_is_freed(first):
+    assert_freed(vision_transformer(first), {"x": 0})
+
+
+@pytest.mark.parametrize("op_type", ["LSTM", "GRU", "RNN"])
+@pytest.mark.parametrize("states", ["stored", "made"])
+def test_a_recurrent_network_with_its_initial_state_is_freed(op_type, states):
+    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[op_type]
+    start = node("ConstantOfShape", ["state shape"], ["h0"], value=helper.make_tensor("v", FLOAT, [1], [0.5]))
+    initial = ["h0", "h0"] if op_type == "LSTM" else ["h0"]
+    proto = model_of(
+        [
+            *([start] if states == "made" else []),
+            node("Transpose", ["x"], ["steps"], perm=[1, 0, 2]),
+            node(op_type, ["steps", "W", "R", "", "", *initial], ["all", "last"], hidden_size=6),
+            node("Squeeze", ["all", "one"], ["s"]),
+            node("Gather", ["s", "end"], ["g"], axis=0),
+            node("Gemm", ["g", "w"], ["y"]),
+        ],
+        {"x": (FLOAT, [1, 7, 2])},
+        {"y": (FLOAT, [1, 3])},
+        {
+            "W": normal(1, 6 * gates, 2),
+            "R": normal(1, 6 * gates, 6),
+            "one": ints(1),
+            "end": ints(-1).reshape(()),
+            "w": normal(6, 3),
+        }
+        | ({"h0": normal(1, 1, 6)} if states == "stored" else {"state shape": ints(1, 1, 6)}),
+    )
+    assert_freed(proto, {"x": 0})
+
+
+def test_attention_with_time_first_is_freed_where_rows_join_the_heads():
+    """As torch.nn.MultiheadAttention is exported: (time, rows, E) -> (time, rows * heads, E / heads)."""
+    proto = model_of(
+        [
+            node("Transpose", ["x"], ["t"], perm=[1, 0, 2]),
+            node("Reshape", ["t", "flat"], ["tf"]),
+            node("Gemm", ["tf", "in"], ["proj"]),
+            node("Reshape", ["proj", "heads"], ["h"]),
+            node("Transpose", ["h"], ["q"], perm=[1, 0, 2]),
+            node("Transpose", ["q"], ["kt"], perm=[0, 2, 1]),
+            node("MatMul", ["q", "kt"], ["s"]),
+            node("Softmax", ["s"], ["a"], axis=-1),
+            node("MatMul", ["a", "q"], ["v"]),
+            node("Transpose", ["v"], ["vt"], perm=[1, 0, 2]),
+            node("Reshape", ["vt", "flat"], ["vf"]),
+            node("Gemm", ["vf", "out"], ["o"]),
+            node("Reshape", ["o", "steps"], ["os"]),
+            node("Transpose", ["os"], ["y"], perm=[1, 0, 2]),
+        ],
+        {"x": (FLOAT, [1, 5, 8])},
+        {"y": (FLOAT, [1, 5, 8])},
+        {"flat": ints(5, 8), "heads": ints(5, 2, 4), "steps": ints(5, 1, 8), "in": normal(8, 8), "out": normal(8, 8)},
+    )
+    assert_freed(proto, {"x": 0})
+
+
+def test_shifted_windows_are_freed():
+    """As Swin exports them: (1, 8, 8, C) -> windows (4, 16, C) -> (1, 8, 8, C)."""
+    proto = model_of(
+        [
+            node("Reshape", ["x", "cut"], ["c"]),
+            node("Transpose", ["c"], ["ct"], perm=[0, 1, 3, 2, 4, 5]),
+            node("Reshape", ["ct", "windows"], ["w"]),
+            node("Softmax", ["w"], ["s"], axis=1),
+            node("Reshape", ["s", "apart"], ["a"]),
+            node("Transpose", ["a"], ["at"], perm=[0, 1, 3, 2, 4, 5]),
+            node("Reshape", ["at", "whole"], ["y"]),
+        ],
+        {"x": (FLOAT, [1, 8, 8, 3])},
+        {"y": (FLOAT, [1, 8, 8, 3])},
+        {"cut": ints(1, 2, 4, 2, 4, 3), "windows": ints(4, 16, 3), "apart": ints(1, 2, 2, 4, 4, 3)}
+        | {"whole": ints(1, 8, 8, 3)},
+    )
+    assert_freed(proto, {"x": 0})
+
+
+def test_resize_and_slice_that_name_the_batch_are_freed():
+    proto = model_of(
+        [
+            node("Resize", ["x", "", "", "sizes"], ["r"], mode="nearest"),
+            node("Slice", ["r", "starts", "ends"], ["s"]),
+            node("ReduceMean", ["s"], ["y"], axes=[2, 3], keepdims=0),
+        ],
+        {"x": (FLOAT, [1, 2, 3, 3])},
+        {"y": (FLOAT, [1, 2])},
+        {"sizes": ints(1, 2, 6, 6), "starts": ints(0, 0, 1, 1), "ends": ints(1, 2, 5, 6)},
+    )
+    assert_freed(proto, {"x": 0})
+
+
+def test_shapes_calculated_from_a_baked_batch_are_freed():
+    """The batch is a constant 1 in a Concat, next to lengths that are read from the input."""
+    proto = model_of(
+        [
+            node("Shape", ["x"], ["size"]),
+            node("Gather", ["size", "one"], ["steps"], axis=0),
+            node("Concat", ["row", "steps", "rest"], ["target"], axis=0),
+            node("Reshape", ["x", "target"], ["h"]),
+            node("ReduceSum", ["h", "one"], ["y"], keepdims=0),
+        ],
+        {"x": (FLOAT, [1, "steps", 6])},
+        {"y": (FLOAT, [1, 2, 3])},
+        {"one": ints(1), "row": ints(1), "rest": ints(2, 3)},
+    )
+    freed = assert_freed(proto, {"x": 0})
+    assert run(freed, {"x": normal(2, 9, 6)})[0].shape == (2, 2, 3)  # the other axis is as free as it was
+
+
+def test_text_of_any_length_is_freed():
+    proto = model_of(
+        [
+            node("Gather", ["table", "ids"], ["e"]),
+            node("Reshape", ["e", "heads"], ["h"]),
+            node("Transpose", ["h"], ["t"], perm=[0, 2, 1, 3]),
+            node("ReduceMax", ["t"], ["m"], axes=[2], keepdims=0),
+            node("Reshape", ["m", "flat"], ["y"]),
+        ],
+        {"ids": (INT64, [1, "length"])},
+        {"y": (FLOAT, [1, 8])},
+        {"table": normal(9, 8), "heads": ints(1, -1, 2, 4), "flat": ints(1, 8)},
+    )
+    freed = assert_freed(proto, {"ids": 0})
+    assert run(freed, {"ids": RNG.integers(0, 9, (2, 11))})[0].shape == (2, 8)
+
+
+def test_inputs_with_different_batch_axes_are_freed_together():
+    proto = model_of(
+        [
+            node("Transpose", ["steps"], ["t"], perm=[1, 0, 2]),
+            node("Reshape", ["t", "flat"], ["f"]),
+            node("Concat", ["f", "row"], ["j"], axis=1),
+            node("Gemm", ["j", "w"], ["y"]),
+        ],
+        {"row": (FLOAT, [1, 3]), "steps": (FLOAT, [4, 1, 2])},
+        {"y": (FLOAT, [1, 2])},
+        {"flat": ints(1, 8), "w": normal(11, 2)},
+    )
+    assert_freed(proto, {"row": 0, "steps": 1})
+
+
+def test_operators_of_the_runtime_and_functions_of_the_model_are_freed():
+    doubled = helper.make_function(
+        "own", "Double", ["a"], ["b"], [node("Add", ["a", "a"], ["b"])], [helper.make_opsetid("", 17)]
+    )
+    proto = model_of(
+        [
+            node("Gelu", ["x"], ["g"], domain="com.microsoft"),
+            node("Double", ["g"], ["d"], domain="own"),
+            node("Reshape", ["d", "flat"], ["y"]),
+        ],
+        {"x": (FLOAT, [1, 2, 3])},
+        {"y": (FLOAT, [1, 6])},
+        {"flat": ints(1, 6)},
+        domains={"com.microsoft": 1, "own": 1},
+    )
+    proto.functions.append(doubled)
+    assert_freed(proto, {"x": 0})
+
+
+@pytest.mark.parametrize("declared", [False, True])
+def test_a_reshape_behind_an_operator_without_shape_inference_is_freed(declared):
+    proto = model_of(
+        [
+            node("Inverse", ["x"], ["inv"], domain="com.microsoft"),
+            node("Reshape", ["inv", "flat"], ["f"]),
+            node("MatMul", ["f", "w"], ["y"]),
+        ],
+        {"x": (FLOAT, [1, 2, 2])},
+        {"y": (FLOAT, [1, 3])},
+        {"flat": ints(1, -1), "w": normal(4, 3)},
+        domains={"com.microsoft": 1},
+    )
+    if declared:
+        proto.graph.value_info.append(helper.make_tensor_value_info("inv", FLOAT, [1, 2, 2]))
+    assert_freed(proto, {"x": 0})
+
+
+def test_a_constant_sampling_grid_is_repeated_for_each_row():
+    proto = model_of(
+        [node("GridSample", ["x", "grid"], ["y"])],
+        {"x": (FLOAT, [1, 2, 4, 4])},
+        {"y": (FLOAT, [1, 2, 3, 3])},
+        {"grid": RNG.uniform(-1, 1, (1, 3, 3, 2)).astype(np.float32)},
+    )
+    assert_freed(proto, {"x": 0})
+
+
+def test_an_expand_to_a_batch_of_four_is_freed():
+    proto = model_of(
+        [node("Expand", ["x", "shape"], ["e"]), node("Mul", ["e", "w"], ["y"])],
+        {"x": (FLOAT, [4, 1, 3])},
+        {"y": (FLOAT, [4, 5, 3])},
+        {"shape": ints(4, 5, 3), "w": normal(5, 3)},
+    )
+    assert_freed(proto, {"x": 0})
+
+
+def test_a_branch_is_kept_when_the_rows_around_it_are_freed():
+    def body(operator):
+        value = helper.make_tensor_value_info("r", FLOAT, [1, 4])
+        return helper.make_graph([node(operator, ["h"], ["r"])], operator, [], [value])
+
+    proto = model_of(
+        [
+            node("Reshape", ["x", "flat"], ["h"]),
+            node("If", ["flag"], ["c"], then_branch=body("Exp"), else_branch=body("Neg")),
+            node("Reshape", ["c", "apart"], ["y"]),
+        ],
+        {"x": (FLOAT, [1, 2, 2])},
+        {"y": (FLOAT, [1, 2, 2])},
+        {"flat": ints(1, 4), "apart": ints(1, 2, 2), "flag": np.bool_(1)},
+    )
+    assert_freed(proto, {"x": 0})
+
+
+def single(op, constants=None, out=(1, 4), opset=17, **attributes):
+    reads = ["x", *(constants or {})]
+    return model_of(
+        [node(op, reads, ["y"], **attributes)], {"x": (FLOAT, [1, 4])}, {"y": (FLOAT, out)}, constants, opset
+    )
+
+
+@pytest.mark.parametrize(
+    "proto",
+    [
+        single("Softmax", axis=0),
+        single("Softmax", axis=0, opset=11),
+        single("ReduceMax", out=(1, 1)),
+        single("Squeeze", out=(4,)),
+        single("Gather", {"i": ints(0).reshape(())}, out=(4,), axis=0),
+        single("CumSum", {"axis": ints(0).reshape(())}),
+        single("Concat", {"w": normal(1, 4)}, out=(2, 4), axis=0),
+        single("Slice", {"starts": ints(-1), "ends": ints(-2), "axes": ints(0), "steps": ints(-1)}),
+        single("Flatten", axis=0),
+        single("NonZero", out=(2, "n")),
+    ],
+    ids=lambda proto: f"{proto.graph.node[0].op_type}-{proto.opset_import[0].version}",
+)
+def test_rows_that_are_mixed_or_lost_are_not_freed(proto):
+    assert graph.free_batch(proto, {"x": 0}) is None
+
+
+def test_nothing_is_freed_without_such_an_axis_or_with_unequal_batches():
+    assert graph.free_batch(convolution((1, 48)), {"x": 4}) is None
+    assert graph.free_batch(convolution((1, 48)), {"image": 0}) is None
+    assert graph.free_batch(convolution((1, 48)), {}) is None
+    proto = model_of(
+        [node("Concat", ["a", "b"], ["y"], axis=1)],
+        {"a": (FLOAT, [1, 2]), "b": (FLOAT, [2, 2])},
+        {"y": (FLOAT, None)},
+    )
+    assert graph.free_batch(proto, {"a": 0, "b": 0}) is None
+
+
+def test_an_axis_that_the_file_leaves_open_still_has_its_reshapes_freed():
+    proto = convolution((1, 48), batch="N")
+    assert graph.fixed_batch(proto, "x", 0) is None
+    assert_freed(proto, {"x": 0})
+
+
+def test_weights_in_another_file_stay_there_when_the_batch_is_freed(tmp_path):
+    file = tmp_path / "model.onnx"
+    onnx.save_model(convolution((1, 48)), file, save_as_external_data=True, size_threshold=100, location="weights.bin")
+    proto = onnx.load(file, load_external_data=False)
+    freed = graph.free_batch(proto, {"x": 0})
+    kept = {t.name for t in freed.graph.initializer if t.data_location == TensorProto.EXTERNAL}
+    assert kept == {"k", "w"}
+    onnx.save(freed, tmp_path / "freed.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "freed.onnx", providers=["CPUExecutionProvider"])
+    assert session.run(None, {"x": normal(3, 2, 4, 4)})[0].shape == (3, 5)

@@ -1,0 +1,231 @@
+"""Opening models: rows of any number through graphs of any batch, taps, digests, devices."""
+
+import hashlib
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper
+from small_graphs import affine, model_of
+
+import onnxplain
+from onnxplain import CapabilityError, InputError, ModelError, SettingError
+from onnxplain.engine import runtime
+
+FLOAT = TensorProto.FLOAT
+RNG = np.random.default_rng(0)
+W, B = RNG.normal(size=(3, 4)).astype(np.float32), np.array([1.0, -1.0, 0.5], np.float32)
+
+
+def load(proto, **options):
+    return onnxplain.load(proto.SerializeToString(), device="cpu", **options)
+
+
+def flattening(batch):
+    """A convolution, a Reshape to ``batch`` rows as exporters write it, and a dense layer."""
+    nodes = [
+        helper.make_node("Conv", ["x", "k"], ["c"], pads=[1, 1, 1, 1]),
+        helper.make_node("Reshape", ["c", "shape"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "w"], ["y"]),
+    ]
+    constants = {
+        "k": RNG.normal(size=(2, 1, 3, 3)).astype(np.float32),
+        "shape": np.array([batch, 32], np.int64),
+        "w": RNG.normal(size=(32, 5)).astype(np.float32),
+    }
+    return model_of(nodes, {"x": (FLOAT, [batch, 1, 4, 4])}, {"y": (FLOAT, [batch, 5])}, constants)
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_fixed_batch_axis_is_freed_and_rows_agree_with_the_file_as_it_is(batch):
+    proto, x = flattening(batch), RNG.normal(size=(7, 1, 4, 4)).astype(np.float32)
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    expected = [session.run(None, {"x": np.repeat(row[None], batch, axis=0)})[0][0] for row in x]
+    model = load(proto)
+    assert np.allclose(model.predict(x)["y"], expected, atol=1e-5)
+    assert model.batching == "freed"
+
+
+def mixing(batch):
+    """A graph whose rows cannot be told apart: a softmax over the batch axis."""
+    nodes = [helper.make_node("Softmax", ["x"], ["y"], axis=0)]
+    return model_of(nodes, {"x": (FLOAT, [batch, 3])}, {"y": (FLOAT, [batch, 3])})
+
+
+def test_rows_that_influence_each_other_are_looped():
+    model = load(mixing("batch"))
+    assert np.allclose(model.predict(RNG.normal(size=(4, 3)).astype(np.float32))["y"], 1.0)
+    assert model.batching == "looped"
+
+
+def test_a_declared_free_axis_with_a_baked_reshape_still_takes_any_number_of_rows():
+    proto = flattening(1)
+    proto.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
+    proto.graph.output[0].type.tensor_type.shape.dim[0].dim_param = "batch"
+    x = RNG.normal(size=(3, 1, 4, 4)).astype(np.float32)
+    model, one = load(proto), load(flattening_like(proto))
+    singles = np.concatenate([one.predict(row[None])["y"] for row in x])
+    assert np.allclose(model.predict(x)["y"], singles, atol=1e-5)
+    assert model.batching in {"freed", "looped"}
+
+
+def flattening_like(proto):
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(proto)
+    fixed.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    fixed.graph.output[0].type.tensor_type.shape.dim[0].dim_value = 1
+    return fixed
+
+
+def test_a_model_without_a_batch_axis_takes_one_instance_as_it_is():
+    nodes = [helper.make_node("ReduceSum", ["x", "axes"], ["y"], keepdims=0)]
+    proto = model_of(nodes, {"x": (FLOAT, [3, 2, 2])}, {"y": (FLOAT, [2])}, {"axes": np.array([0, 1], np.int64)})
+    model, x = load(proto), np.arange(12, dtype=np.float32).reshape(3, 2, 2)
+    assert np.allclose(model.predict(x)["y"], [30, 36])
+    assert model.batching == "looped"
+    result = onnxplain.explain(model, x, "occlusion", target="y[1]", window=1, stride=1, baseline=0)
+    assert result.values["x"].shape == (3, 2, 2)
+    assert np.allclose(result.values["x"], x * [0, 1])
+
+
+def test_states_of_recurrent_models_have_their_batch_axis_in_the_middle():
+    nodes = [
+        helper.make_node("LSTM", ["x", "w", "r", "", "", "h0", "c0"], ["", "hn", "cn"], hidden_size=4),
+        helper.make_node("Squeeze", ["hn", "zero"], ["h"]),
+    ]
+    constants = {
+        "w": RNG.normal(size=(1, 16, 2)).astype(np.float32),
+        "r": RNG.normal(size=(1, 16, 4)).astype(np.float32),
+        "zero": np.array([0], np.int64),
+    }
+    proto = model_of(
+        nodes,
+        {"x": (FLOAT, [5, "batch", 2]), "h0": (FLOAT, [1, "batch", 4]), "c0": (FLOAT, [1, "batch", 4])},
+        {"h": (FLOAT, ["batch", 4])},
+        constants,
+    )
+    proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 5
+    model = load(proto)
+    feeds = {
+        "x": RNG.normal(size=(5, 3, 2)).astype(np.float32),
+        "h0": RNG.normal(size=(1, 3, 4)).astype(np.float32),
+        "c0": RNG.normal(size=(1, 3, 4)).astype(np.float32),
+    }
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    expected = session.run(None, feeds)[0]
+    assert np.allclose(model.predict(feeds)["h"], expected, atol=1e-6)
+    assert {i.name: i.batch_axis for i in model.inputs} == {"x": 1, "h0": 1, "c0": 1}
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f8", "i4", "i8", "u1"])
+def test_inputs_of_any_number_type(dtype):
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    nodes = [
+        helper.make_node("Cast", ["x"], ["f"], to=FLOAT),
+        helper.make_node("MatMul", ["f", "w"], ["y"]),
+    ]
+    weights = np.array([[1.0], [2.0], [4.0]], np.float32)
+    model = load(model_of(nodes, {"x": (kind, ["batch", 3])}, {"y": (FLOAT, ["batch", 1])}, {"w": weights}))
+    x = np.array([[3, 2, 1], [0, 1, 5]]).astype(dtype)
+    assert np.allclose(model.predict(x)["y"], [[11], [22]])
+    result = onnxplain.explain(model, x[:1], "ablation", target=0, baseline=0, features="elements")
+    assert np.allclose(result.values["x"], [[3, 4, 4]])
+
+
+def test_names_with_colons_dots_and_slashes():
+    nodes = [helper.make_node("Gemm", ["serving/x:0", "W.1"], ["model/dense.out:0"], transB=1)]
+    proto = model_of(
+        nodes,
+        {"serving/x:0": (FLOAT, ["batch", 4])},
+        {"model/dense.out:0": (FLOAT, ["batch", 3])},
+        {"W.1": W},
+    )
+    model, x = load(proto), RNG.normal(size=(1, 4)).astype(np.float32)
+    result = onnxplain.explain(model, x, "ablation", target="model/dense.out:0:2", baseline=0, features="elements")
+    assert np.allclose(result.values["serving/x:0"], x * W[2], atol=1e-5)
+    assert result.score == pytest.approx(float((x @ W.T)[0, 2]), rel=1e-5)
+
+
+def test_activations_tap_inner_tensors():
+    model, x = load(affine(W, B, activation="Softmax")), RNG.normal(size=(2, 4)).astype(np.float32)
+    assert [t.name for t in model.tensors()] == ["z", "y"]
+    tapped = model.activations(x, ["z", "y"])
+    assert np.allclose(tapped["z"], x @ W.T + B, atol=1e-5)
+    assert np.allclose(tapped["y"].sum(axis=1), 1, atol=1e-6)
+
+
+def test_unknown_tensors_are_answered_with_the_nearest():
+    with pytest.raises(SettingError, match="no tensor 'zz'"):
+        load(affine(W, B)).activations(np.zeros((1, 4), np.float32), ["zz"])
+
+
+def test_the_digest_covers_the_file_and_its_external_data(tmp_path):
+    path = tmp_path / "m.onnx"
+    onnx.save_model(
+        affine(np.ones((64, 64)), np.ones(64)), path, save_as_external_data=True, location="w.bin", size_threshold=0
+    )
+    expected = hashlib.sha256(path.read_bytes() + (tmp_path / "w.bin").read_bytes()).hexdigest()
+    model = onnxplain.load(path)
+    assert model.digest == expected
+    assert np.allclose(model.predict(np.ones((2, 64), np.float32))["y"], 65)
+
+
+def test_cuda_is_refused_where_there_is_none_and_auto_is_silent(capfd):
+    if not runtime.cuda_missing():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(CapabilityError, match="CUDA cannot be used here"):
+        onnxplain.load(affine(W, B).SerializeToString(), device="cuda")
+    model = onnxplain.load(affine(W, B).SerializeToString(), device="auto")
+    assert model.predict(np.zeros((1, 4), np.float32))["y"].shape == (1, 3)
+    captured = capfd.readouterr()
+    assert captured.out == captured.err == ""
+
+
+def test_a_provider_that_falls_back_is_an_error():
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers() or not runtime.cuda_missing():
+        pytest.skip("needs the GPU wheel on a machine without a GPU")
+    model = onnxplain.load(affine(W, B).SerializeToString(), providers=["CUDAExecutionProvider"])
+    with pytest.raises(CapabilityError, match="does not start here"):
+        model.predict(np.zeros((1, 4), np.float32))
+
+
+def test_unknown_devices_and_providers_are_named():
+    proto = affine(W, B).SerializeToString()
+    with pytest.raises(SettingError, match="unknown device 'gpu'"):
+        onnxplain.load(proto, device="gpu")
+    with pytest.raises(CapabilityError, match="CPUExecutionProvider"):
+        onnxplain.load(proto, providers=["CPUExecutionProvder"])
+
+
+def test_binding_to_device_memory_gives_the_same_numbers():
+    proto = affine(W, B).SerializeToString()
+    session = runtime.Session(proto, None, runtime.Device("cpu", ("CPUExecutionProvider",)), 1)
+    x = {"x": RNG.normal(size=(2, 4)).astype(np.float32)}
+    assert np.array_equal(session.run_bound(x)[0], session.run(x)[0])
+
+
+def test_an_operator_that_the_runtime_lacks_is_named():
+    nodes = [helper.make_node("FancyNewOp", ["x"], ["y"], domain="com.microsoft")]
+    proto = model_of(nodes, {"x": (FLOAT, ["n", 2])}, {"y": (FLOAT, ["n", 2])}, domains={"com.microsoft": 1})
+    with pytest.raises(ModelError) as caught:
+        load(proto).predict(np.zeros((1, 2), np.float32))
+    assert "FancyNewOp" in str(caught.value)
+    assert len(str(caught.value).splitlines()) <= 6
+
+
+def test_nan_in_the_input_is_refused():
+    with pytest.raises(InputError, match=r"(?i)nan"):
+        load(affine(W, B)).predict(np.array([[1, np.nan, 0, 0]], np.float32))
+
+
+def test_nan_in_the_scores_stops_the_method():
+    nodes = [helper.make_node("Log", ["x"], ["y"])]
+    model = load(model_of(nodes, {"x": (FLOAT, ["n", 2])}, {"y": (FLOAT, ["n", 2])}))
+    with pytest.raises(ModelError, match="is -inf"):
+        onnxplain.explain(model, np.array([[1.0, 2.0]], np.float32), "ablation", target=0, baseline=0)
+
+
+def test_threads_below_one_are_refused():
+    with pytest.raises(SettingError, match="at least 1"):
+        load(affine(W, B), threads=0)
