@@ -153,13 +153,8 @@ def samples_of(model: Model, inputs: Inputs) -> Iterator[Sample]:
         for one in inputs:
             yield from samples_of(model, one)
     else:
-        for sample in split_rows(inputs, model.inputs):
-            yield dataclasses.replace(sample, feeds=leading(sample.feeds, model.inputs), modality=_modality(model))
-
-
-def _modality(model: Model) -> str:
-    kinds = {s.modality for s in model.spec.inputs.values() if s.modality != "array"}
-    return kinds.pop() if len(kinds) == 1 else "array"
+        for sample in split_rows(inputs, model.inputs, spec=model.spec):
+            yield dataclasses.replace(sample, feeds=leading(sample.feeds, model.inputs))
 
 
 def _is_many(inputs: Inputs) -> bool:

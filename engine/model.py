@@ -17,7 +17,7 @@ from .errors import ModelError, SettingError, nearest, printable
 from .inputs.array import check_feeds
 from .preflight import read_model
 from .rows import Runner, Variant, leading
-from .spec import ModelSpec, find_spec, read_spec
+from .spec import ModelSpec, complete_spec, find_spec, read_spec
 
 if TYPE_CHECKING:
     import os
@@ -203,11 +203,12 @@ class Model:
 
     def _find_spec(self, spec: ModelSpec | str | os.PathLike[str] | None) -> ModelSpec:
         if isinstance(spec, ModelSpec):
-            return spec
-        if spec is not None:
-            return read_spec(Path(spec))
-        found = find_spec(self.path) if self.path is not None else None
-        return found or ModelSpec()
+            found: ModelSpec | None = spec
+        elif spec is not None:
+            found = read_spec(Path(spec))
+        else:
+            found = find_spec(self.path) if self.path is not None else None
+        return complete_spec(found, self.inputs)
 
 
 def _first(feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 GROUP = "onnxplain.plugins"
+OWN = "onnxplain"
 KINDS = ("explainer", "metric", "attack", "analysis")
 MODALITIES = ("image", "table", "text", "series", "array")
 
@@ -88,7 +89,7 @@ class Broken:
 
 
 _registered: dict[str, Plugin] = {}
-_broken: dict[str, Broken] = {}
+_broken: dict[tuple[str, str], Broken] = {}  # by name and place in the entry point
 
 
 def register(
@@ -99,7 +100,7 @@ def register(
     modalities: tuple[str, ...] = MODALITIES,
     source: str = "",
 ) -> Callable[[_Plugin], _Plugin]:
-    """Register a frozen dataclass as a plug-in; a name that is taken is refused.
+    """Register a frozen dataclass as a plug-in; a name that is taken, also by an entry point, is refused.
 
     >>> from dataclasses import dataclass
     >>> @register("explainer", "nothing-at-all", source="an example")
@@ -114,14 +115,26 @@ def register(
         raise SettingError(f"'{printable(kind)}' is not a kind of plug-in", tip=nearest(kind, KINDS))
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9+]+)*\+*", name):
         raise SettingError(f"'{printable(name)}' is not a plug-in name", tip="use kebab case, such as 'my-method'")
+    for modality in modalities:
+        if modality not in MODALITIES:
+            raise SettingError(f"'{printable(modality)}' is not a modality", tip=nearest(modality, MODALITIES))
 
     def wrap(factory: _Plugin) -> _Plugin:
         if not dataclasses.is_dataclass(factory) or not factory.__dataclass_params__.frozen:  # type: ignore[attr-defined]
             raise SettingError(f"plug-in '{name}' must be a frozen dataclass of its settings")
+        try:
+            settings_of(factory)
+        except (NameError, TypeError, AttributeError) as error:
+            raise SettingError(
+                f"the settings of plug-in '{name}' cannot be read: {printable(error)}",
+                tip="import the types in its annotations at run time, not under TYPE_CHECKING",
+            ) from None
         plugin = Plugin(kind, name, needs, modalities, source, factory, factory.__module__.split(".", 1)[0])
-        taken = _registered.get(name) or _announced_elsewhere(name, factory)
-        if taken is not None:
-            raise SettingError(f"the plug-in name '{name}' is taken", where=f"{taken.package} and {plugin.package}")
+        owner = _owner(name, plugin.package)
+        if owner:
+            raise SettingError(
+                f"the plug-in name '{name}' is taken by {owner}", where=f"{plugin.package}: {factory.__qualname__}"
+            )
         _registered[name] = plugin
         return factory
 
@@ -135,19 +148,21 @@ def unregister(name: str) -> None:
 
 def find(name: str, kind: str = "") -> Plugin:
     """Return the plug-in called ``name``; an unknown name or another kind is a ``SettingError`` with the nearest."""
-    if name not in _registered:
-        for entry in _entry_points():
-            if entry.name == name or ":" not in entry.value:
-                _load(entry)
+    entries = _entry_points() if name not in _registered else []
+    for entry in sorted(entries, key=lambda e: e.name != name):
+        if entry.name == name or (name not in _registered and not _place(entry)[1]):
+            _load(entry)
     plugin = _registered.get(name)
     if plugin is not None and kind in {"", plugin.kind}:
         return plugin
     if plugin is not None:
         article = "an" if plugin.kind[0] in "ae" else "a"
         raise SettingError(f"'{name}' is {article} {plugin.kind}, not {'an' if kind[0] in 'ae' else 'a'} {kind}")
-    if name in _broken:
-        raise SettingError(f"plug-in '{name}' does not load: {_broken[name].reason}", where=_broken[name].package)
-    names = [e.name for e in _entry_points()] if not kind else [p.name for p in plugins(kind)]
+    for found in broken():
+        if found.name == name:
+            raise SettingError(f"plug-in '{printable(name)}' does not load: {found.reason}", where=found.package)
+    announced = [e.name for e in _entry_points() if _place(e)[1]]
+    names = [p.name for p in plugins(kind)] if kind else [*announced, *_registered]
     raise SettingError(f"there is no {kind or 'plug-in'} called '{printable(name)}'", tip=nearest(name, names))
 
 
@@ -160,36 +175,54 @@ def plugins(kind: str = "") -> list[Plugin]:
 
 def broken() -> list[Broken]:
     """List the plug-ins whose import failed so far."""
-    return sorted(_broken.values(), key=lambda b: b.name)
+    return sorted(_broken.values(), key=lambda b: (b.name, b.package))
 
 
 def _entry_points() -> list[importlib.metadata.EntryPoint]:
     """Entry points of the group; ``ONNXPLAIN_PLUGINS=a,b`` keeps only those packages beside the built-in ones."""
     allowed = os.environ.get("ONNXPLAIN_PLUGINS")
     found = {(e.name, e.value): e for e in importlib.metadata.entry_points(group=GROUP)}
-    names = None if allowed is None else {"onnxplain", *filter(None, (a.strip() for a in allowed.split(",")))}
-    return [e for e in found.values() if names is None or e.value.split(":")[0].split(".")[0] in names]
+    if allowed is None:
+        return list(found.values())
+    names = {OWN, *(name.strip().replace("-", "_") for name in allowed.split(","))}
+    return [e for e in found.values() if _package(e) in names]
 
 
-def _announced_elsewhere(name: str, factory: type) -> Plugin | Broken | None:
-    """Find an entry point that gives ``name`` to another class than ``factory``."""
-    for entry in _entry_points():
-        module, _, attribute = entry.value.partition(":")
-        if entry.name == name and attribute and (module, attribute) != (factory.__module__, factory.__qualname__):
-            return Broken(name, module.split(".", 1)[0], "")
-    return None
+def _place(entry: importlib.metadata.EntryPoint) -> tuple[str, str]:
+    """Return module and class; the class is empty where a module announces all that it registers."""
+    module, _, attribute = entry.value.partition("[")[0].partition(":")
+    return module.strip(), attribute.strip()
+
+
+def _package(entry: importlib.metadata.EntryPoint) -> str:
+    return _place(entry)[0].split(".", 1)[0]
+
+
+def _owner(name: str, package: str) -> str:
+    """Return the package that has ``name``, or announces it and is not ``package``; built-in names are ours."""
+    if name in _registered:
+        return _registered[name].package
+    others = (_package(e) for e in _entry_points() if e.name == name and _place(e)[1])
+    return "" if package == OWN else next((other for other in others if other != package), "")
 
 
 def _load(entry: importlib.metadata.EntryPoint) -> None:
-    module, _, attribute = entry.value.partition(":")
-    package = module.split(".", 1)[0]
-    if entry.name in _broken or any(p.name == entry.name for p in _registered.values() if attribute):
+    """Import what an entry point names; note why, where that fails or gives no plug-in of the name."""
+    module, attribute = _place(entry)
+    package, known = _package(entry), _registered.get(entry.name) if attribute else None
+    if (entry.name, entry.value) in _broken or (known is not None and known.package == package):
         return
+    reason = ""
     try:
-        loaded = importlib.import_module(module)
-        if attribute and not hasattr(loaded, attribute):
-            _broken[entry.name] = Broken(entry.name, package, f"{module} has no '{attribute}'")
+        if known is not None:
+            reason = f"the name is taken by {known.package}"
+        else:
+            importlib.import_module(module)
+            if attribute and entry.name not in _registered:
+                reason = f"{printable(entry.value)} registers no plug-in of this name"
     except OnnxplainError as error:
-        _broken[entry.name] = Broken(entry.name, package, error.message)
-    except Exception as error:  # noqa: BLE001 - foreign code may raise anything; one bad plug-in must not end the rest
-        _broken[entry.name] = Broken(entry.name, package, f"{type(error).__name__}: {printable(error)[:200]}")
+        reason = error.message
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - foreign code may raise anything; one bad plug-in must not end the rest
+        reason = f"{type(error).__name__}: {printable(error)[:200]}"
+    if reason:
+        _broken[entry.name, entry.value] = Broken(entry.name, package, reason)

@@ -1,11 +1,14 @@
-"""The examples in docstrings and in the documentation give what they show."""
+"""The examples in docstrings, in the documentation and in CONTRIBUTING.md do what they show."""
 
 import doctest
-import importlib
+import importlib.util
 import re
 
+import numpy as np
 import pytest
 
+import onnxplain
+from onnxplain.engine.registry import unregister
 from source_tree import ROOT, sources
 
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -31,3 +34,19 @@ def test_page_examples(page, tmp_path, monkeypatch):
     text = re.sub(r"^```.*$", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.MULTILINE)
     example = doctest.DocTestParser().get_doctest(text, {}, str(page), str(page), 0)
     assert doctest.DocTestRunner(optionflags=FLAGS).run(example).failed == 0
+
+
+def test_the_method_of_contributing_explains(tmp_path):
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    file = tmp_path / "keep_one_in.py"
+    file.write_text(re.search(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)[1], encoding="utf-8")
+    spec = importlib.util.spec_from_file_location("keep_one_in", file)
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    try:
+        image = np.full((1, 1, 8, 8), 0.5, np.float32)
+        model = onnxplain.models.path("digits-cnn")
+        found = onnxplain.explain(model, image, "keep-one-in", target=3, features="inputs", baseline=0)
+    finally:
+        unregister("keep-one-in")
+    assert found.values["image"].shape == image.shape
+    assert found.values["image"] == pytest.approx(found.score - found.baseline_score)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from google.protobuf.message import EncodeError
 from onnx import TypeProto, ValueInfoProto, helper, inliner, numpy_helper
 
 from .batch_rules import RATIO, RULES, Stuck, check_rows_apart
@@ -40,10 +41,8 @@ def free_batch(proto: ModelProto, inputs: Mapping[str, int]) -> ModelProto | Non
     batch = _old_batch(proto, inputs)
     if batch is None:
         return None
-    if proto.functions:
-        proto = inliner.inline_local_functions(proto)
     try:
-        return Freeing(proto, inputs, batch).freed()
+        return Freeing(_without_functions(proto), inputs, batch).freed()
     except Stuck:
         return None
 
@@ -63,6 +62,13 @@ def _old_batch(proto: ModelProto, inputs: Mapping[str, int]) -> int | None:
         return None
     fixed = {length for name, axis in inputs.items() if (length := fixed_batch(proto, name, axis)) is not None}
     return fixed.pop() if len(fixed) == 1 else (None if fixed else 1)
+
+
+def _without_functions(proto: ModelProto) -> ModelProto:
+    try:
+        return inliner.inline_local_functions(proto) if proto.functions else proto
+    except (EncodeError, RuntimeError):  # more than 2 GiB, or a call that does not fit its function
+        raise Stuck from None
 
 
 class Freeing:

@@ -50,8 +50,8 @@ def check_rows_apart(freeing: Freeing, node: NodeProto) -> None:
     elif node.op_type in _ALONG:
         mixed = axis == attribute_of(node, "axis", _ALONG[node.op_type]) % rank
     elif node.op_type == "CumSum":
-        along = freeing.before.values.get(node.input[1])
-        mixed = along is not None and axis == int(along.ravel()[0]) % rank
+        along = freeing.before.integers(node.input[1])
+        mixed = bool(along) and along is not None and axis == along[0] % rank
     if mixed:
         raise Stuck
 
@@ -84,7 +84,7 @@ def _reshape(freeing: Freeing, node: NodeProto) -> NodeProto:
         return node
     data, shape = node.input[:2]
     old, out, axis = freeing.before.shape(data), freeing.before.shape(node.output[0]), freeing.axis(data)
-    target = freeing.before.values.get(shape)
+    target = freeing.before.integers(shape)
     if old is None:
         return _reshape_of_unknown(freeing, node)
     if axis is None or out is None:
@@ -98,7 +98,7 @@ def _reshape(freeing: Freeing, node: NodeProto) -> NodeProto:
     if target is not None and shape in freeing.after.fixed:
         filled = [i for i, size in enumerate(target) if size == -1 and i != to]
         if not (filled and freeing.made_up):
-            sizes = [out[i] if i in filled else int(size) for i, size in enumerate(target)]
+            sizes = [out[i] if i in filled else size for i, size in enumerate(target)]
             sizes[to] = -1
             return _with_input(node, 1, freeing.integers(sizes))
     elif freeing.made_up and out[to] != freeing.batch:
@@ -108,12 +108,12 @@ def _reshape(freeing: Freeing, node: NodeProto) -> NodeProto:
 
 def _reshape_of_unknown(freeing: Freeing, node: NodeProto) -> NodeProto:
     """Rewrite a first element that equals the old batch, the only thing to go by where the data's shape is unknown."""
-    target = freeing.before.values.get(node.input[1])
-    if target is None or node.input[1] not in freeing.before.fixed or not target.size or target[0] != freeing.batch:
+    target = freeing.before.integers(node.input[1])
+    if target is None or node.input[1] not in freeing.before.fixed or not target or target[0] != freeing.batch:
         return node
     if -1 in target and attribute_of(node, "allowzero", 0):
         return node
-    return _with_input(node, 1, freeing.integers([0 if -1 in target else -1, *(int(size) for size in target[1:])]))
+    return _with_input(node, 1, freeing.integers([0 if -1 in target else -1, *target[1:]]))
 
 
 def _flatten(freeing: Freeing, node: NodeProto) -> NodeProto:
@@ -132,7 +132,7 @@ def _expand(freeing: Freeing, node: NodeProto) -> NodeProto:
     if old is None or out is None or axis is None:
         return node
     to = axis + len(out) - len(old)
-    target = freeing.before.values.get(node.input[1])
+    target = freeing.before.integers(node.input[1])
     if _carries(freeing, node, out, to):
         return node
     if target is None:
@@ -154,21 +154,21 @@ def _resize(freeing: Freeing, node: NodeProto) -> NodeProto:
 
 def _slice(freeing: Freeing, node: NodeProto) -> NodeProto:
     old, axis = freeing.before.shape(node.input[0]), freeing.axis(node.input[0])
-    if old is None or axis is None or len(node.input) < 3:
+    if old is None or axis is None or len(node.input) < 3:  # before opset 10 the ends are attributes
         return node
     starts, ends, axes, steps = (
-        freeing.before.values.get(node.input[i]) if i < len(node.input) else None for i in range(1, 5)
+        freeing.before.integers(node.input[i]) if i < len(node.input) else None for i in range(1, 5)
     )
-    if starts is None or ends is None:
+    if not starts or not ends or len(starts) != len(ends):
         return node
-    along = [int(a) % len(old) for a in axes] if axes is not None else list(range(len(starts)))
-    if axis not in along:
+    along = [a % len(old) for a in axes] if axes is not None else list(range(len(starts)))
+    if axis not in along or len(along) != len(ends):
         return node
     place = along.index(axis)
-    if int(starts[place]) % old[axis] or int(ends[place]) < old[axis] or (steps is not None and steps[place] != 1):
+    if starts[place] % old[axis] or ends[place] < old[axis] or (steps is not None and steps[place] != 1):
         raise Stuck
-    freed = ends.copy()
-    freed[place] = np.iinfo(ends.dtype).max
+    freed = freeing.before.values[node.input[2]].copy()
+    freed[place] = np.iinfo(freed.dtype).max
     return _with_input(node, 2, freeing.constant(freed, node.input[2]))
 
 

@@ -65,11 +65,10 @@ class Trace:
         dims = kind.tensor_type.shape.dim
         return tuple(dim.dim_value for dim in dims) if all(dim.HasField("dim_value") for dim in dims) else None
 
-    def set_shape(self, name: str, shape: tuple[int, ...]) -> None:
-        """Declare the shape of a tensor about which inference says nothing."""
-        kind = self.types.get(name)
-        element = kind.tensor_type.elem_type if kind is not None else 0
-        self.types[name] = helper.make_tensor_type_proto(element, shape)
+    def integers(self, name: str) -> list[int] | None:
+        """Return the elements of a scalar or list of integers, such as a shape; None if they are unknown."""
+        value = self.values.get(name)
+        return None if value is None or value.ndim > 1 or value.dtype.kind not in "iu" else value.ravel().tolist()
 
     def store(self, name: str, tensor: TensorProto) -> None:
         """Take in a constant."""
@@ -112,7 +111,7 @@ class Trace:
         domain = "" if node.domain in DEFAULT_DOMAINS else node.domain
         if domain == "com.microsoft" and node.op_type in _ALIKE:
             domain, version, alike = "", self._version, _ALIKE[node.op_type]
-            like = defs.get_schema(alike, version, domain)
+            like = defs.get_schema(alike, domain)
             attributes = [attribute for attribute in node.attribute if attribute.name in like.attributes]
             inputs = node.input[: like.max_input]
             node = NodeProto(op_type=alike, input=inputs, output=node.output[:1], attribute=attributes)

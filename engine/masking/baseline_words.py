@@ -38,8 +38,8 @@ def stand_in(text: str, inputs: Inputs, background: Background) -> Baseline:
 
 def constant(number: float, inputs: Inputs) -> Baseline:
     """Return the same number for every element, in the model's own units."""
-    name = "zero" if number == 0 else f"constant {number:g}"
-    return Baseline(name, {key: stand_ins.constant(entry, number) for key, entry in inputs.items()})
+    references = {name: stand_ins.constant(entry, number) for name, entry in inputs.items()}
+    return Baseline("zero" if number == 0 else f"constant {number:g}", references)
 
 
 def _auto(_: Word, inputs: Inputs, background: Background) -> Baseline:

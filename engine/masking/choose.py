@@ -59,7 +59,10 @@ def _cut(setting: Any, inputs: Inputs, sample: Sample) -> Features | np.ndarray:
     if isinstance(setting, str):
         return cut(setting, inputs, sample)
     _refuse_other(setting, "features", FEATURES)
-    return as_array(setting, "a label map")
+    array = as_array(setting, "a label map")
+    if array.ndim == 0:
+        raise SettingError(f"features cannot be {excerpt(setting)}", tip="write a word, such as 'slic:50' or 'grid:8'")
+    return array
 
 
 def _cut_by_input(setting: Mapping[Any, Any], inputs: Inputs, model: Model, sample: Sample) -> Features:

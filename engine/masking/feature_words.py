@@ -38,7 +38,9 @@ def cut(text: str, inputs: Inputs, sample: Sample) -> Features:
     return FEATURES[word.name](word, inputs, sample)
 
 
-def _auto(_: Word, inputs: Inputs, sample: Sample) -> Features:
+def _auto(word: Word, inputs: Inputs, sample: Sample) -> Features:
+    if not any(entry.is_image or entry.is_table for entry in inputs.values()):
+        return _elements(word, inputs, sample)
     return join([_auto_one(entry, sample) for entry in inputs.values()])
 
 

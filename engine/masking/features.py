@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import overload
@@ -48,10 +48,15 @@ class ElementNames(Sequence[str]):
         place = np.unravel_index(number - self._starts[block], shape or (1,))
         return f"{prefix}[{','.join(str(int(k)) for k in place)}]"
 
+    def __iter__(self) -> Iterator[str]:
+        for prefix, shape in self._blocks:
+            for place in np.ndindex(shape or (1,)):
+                yield f"{prefix}[{','.join(map(str, place))}]"
+
     def __eq__(self, other: object) -> bool:
         if isinstance(other, ElementNames) and self._blocks == other._blocks:
             return True
-        return isinstance(other, tuple | ElementNames) and tuple(self) == tuple(other)
+        return isinstance(other, tuple | ElementNames) and len(self) == len(other) and tuple(self) == tuple(other)
 
     def __hash__(self) -> int:
         return hash(tuple(self))

@@ -112,7 +112,8 @@ def masked_inputs(model: Model, sample: Sample) -> dict[str, MaskedInput]:
     """Return the inputs that can be masked, by name, in the model's order.
 
     These have a row per instance and at least one axis. What the spec leaves open is inferred from names, dtypes and
-    shapes, but not which axis of a series is time. SettingError if the spec contradicts the model, or if there is no such input.
+    shapes, but not which axis of a series is time. SettingError if the spec contradicts the model, or if there is no
+    such input.
     """
     spec = complete_spec(model.spec, model.inputs)
     batched = any(info.batch_axis is not None for info in model.inputs)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .axes import Axes, Sizes
 
 MOST_CELLS = 7  # per axis, where none are given
+ONE_THREAD = 1 << 16  # multiplications in a product of matrices
+ONE_THREAD_VECTOR = 1 << 13  # the same, of a matrix and a vector
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,23 @@ class Grid:
             cell = math.ceil(n / h)
             begins = np.floor(shifts[:, axis] * cell).astype(np.intp)
             crops = np.lib.stride_tricks.sliding_window_view(_enlargement(h, (h + 1) * cell), n, axis=0)
-            matrices = crops[begins].transpose(0, 2, 1)[:, None]  # (B, 1, n, h)
             lead, trail = math.prod(self.cells[:axis]), math.prod(self.sizes[axis + 1 :])
-            masks = np.matmul(matrices, masks.reshape(len(bits), lead, h, trail))
+            masks = _products(crops[begins].transpose(0, 2, 1), masks.reshape(len(bits), lead, h, trail))
         return masks.reshape(len(bits), *self.sizes)
+
+
+def _products(matrices: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Multiply (B, n, h) with (B, lead, h, trail), some rows at a time.
+
+    Products this small stay on one thread in OpenBLAS. Larger ones would wake its own threads, which wait for the
+    cores that the runtime is using: that takes many times longer.
+    """
+    n, h, trail = matrices.shape[1], matrices.shape[2], masks.shape[3]
+    rows = max(1, (ONE_THREAD if trail > 1 else ONE_THREAD_VECTOR) // (h * trail))
+    product = np.empty((len(masks), masks.shape[1], n, trail), dtype=np.float32)
+    for start in range(0, n, rows):
+        np.matmul(matrices[:, None, start : start + rows], masks, out=product[:, :, start : start + rows])
+    return product
 
 
 def grid_over(axes: Axes, cells: Sizes) -> Grid:

@@ -163,7 +163,7 @@ def nested(depth):
     graph = b""
     for _ in range(depth):
         attribute = delimited(1, b"then_branch") + delimited(6, graph) + b"\xa0\x01\x05"
-        graph = delimited(1, delimited(4, b"If") + delimited(5, attribute))
+        graph = delimited(1, delimited(1, b"c") + delimited(2, b"y") + delimited(4, b"If") + delimited(5, attribute))
     graph += delimited(12, delimited(1, b"y"))
     return b"\x08\x0a" + delimited(7, graph) + delimited(8, b"\x10\x11")
 
@@ -449,6 +449,8 @@ def test_an_operator_set_from_the_future_is_named():
     proto = sound()
     proto.opset_import[0].version = 999
     refused(proto.SerializeToString(), "operator set 999")
+    proto.opset_import[0].version = -1
+    refused(proto.SerializeToString(), "impossible version -1")
 
 
 def functions(*bodies):
@@ -465,6 +467,12 @@ def test_functions_that_call_each_other_in_a_circle_are_refused():
     refused(functions([1], [2], [0]), "circle", "'F1'")
     refused(functions([0]), "circle", "'F0'")
     assert read_model(functions([1, 1], [2], [])).size
+
+
+def test_a_function_called_with_too_many_inputs_is_refused():
+    proto = onnx.load_from_string(functions([]))
+    proto.graph.node[-1].input.append("y")
+    refused(proto.SerializeToString(), "more inputs", "'F0' node 'z'")
 
 
 def test_functions_that_unfold_to_millions_of_nodes_are_refused():

@@ -145,6 +145,20 @@ def test_what_is_wrong_in_a_spec_is_named(tmp_path, text, words):
     assert str(caught.value).count("\n") < 6
 
 
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (lambda: Preprocessing(colour="CMYK"), "colour 'CMYK' is not one of RGB, BGR, L"),
+        (lambda: Preprocessing(interpolation="area"), "interpolation 'area' is not one of nearest"),
+        (lambda: Preprocessing(size=(70000, 1)), "1 to 65535"),
+        (lambda: InputSpec("x", "picture"), "modality 'picture' is not one of image"),
+    ],
+)
+def test_specs_made_in_python_are_checked_too(build, words):
+    with pytest.raises(SettingError, match=words):
+        build()
+
+
 def test_a_spec_above_one_mebibyte_or_not_utf8_is_refused(tmp_path):
     with pytest.raises(SettingError, match="1,048,576 bytes"):
         read_spec(written(tmp_path, "#" * (1 << 20) + "\n"))
@@ -317,6 +331,8 @@ def test_a_hugging_face_repository_is_found_from_its_onnx_folder(tmp_path):
         (Info("x", (3, 32, 32), batch_axis=None), "image", "CHW"),
         (Info("pixel_values", ("batch_size", "num_channels", "height", "width")), "image", "NCHW"),
         (Info("image", (None, None, None, None)), "image", "NCHW"),
+        (Info("x", ("N", "h", "w", "channels")), "image", "NHWC"),
+        (Info("x", ("N", "a", "b", "c1")), "array", ""),
         (Info("x", (None, 64, 56, 56)), "array", ""),
         (Info("x", (None, 3, 8, 8), np.dtype(np.int64)), "array", ""),
         (Info("x", ("N", 13)), "table", "NF"),

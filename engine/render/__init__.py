@@ -1,0 +1,8 @@
+"""Pictures of explanations, and the page that shows several; the only room that imports matplotlib."""
+
+from .choose import figure
+from .output import png, save
+from .page import PageSection, page, section
+from .side_by_side import side_by_side
+
+__all__ = ["PageSection", "figure", "page", "png", "save", "section", "side_by_side"]
