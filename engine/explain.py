@@ -18,6 +18,8 @@ from .errors import CapabilityError, InputError, SettingError, nearest, printabl
 from .inputs.array import split_rows
 from .inputs.load import load_samples
 from .inputs.sample import Sample
+from .masking.baselines import Baseline
+from .masking.features import Features
 from .model import Model, load
 from .problem import Problem, Progress, Silence
 from .rows import leading, native
@@ -90,7 +92,7 @@ def explain_sample(
     )
     found: Explanation = explainer.explain(problem)
     seconds = time.perf_counter() - begun
-    chosen = {f.name: getattr(explainer, f.name) for f in dataclasses.fields(explainer)}
+    chosen = {f.name: _storable(getattr(explainer, f.name)) for f in dataclasses.fields(explainer)}
     return dataclasses.replace(
         found,
         values={n: _native(n, a, model) for n, a in found.values.items()},
@@ -200,12 +202,19 @@ def _manifest(problem: Problem, plugin: registry.Plugin, given: Mapping[str, Any
         "target_tensor": target.tensor,
         "target_index": list(target.index),
         "target_space": target.space,
-        "settings_given": settings.plain(dict(given)),
+        "settings_given": settings.plain({n: _storable(v) for n, v in given.items()}),
         "plugin": f"{plugin.package}:{plugin.factory.__module__}.{plugin.factory.__qualname__}",
         "preprocessing": problem.sample.preprocessing,
         "versions": {"python": platform.python_version(), "numpy": np.__version__, **runtime.versions()},
         "machine": f"{platform.system()} {platform.machine()}",
     }
+
+
+def _storable(value: Any) -> Any:
+    """Return a setting as arrays, numbers and text: features as their labels, a baseline as its references."""
+    if isinstance(value, Features):
+        return value.labels
+    return value.references if isinstance(value, Baseline) else value
 
 
 def _revived(value: Any) -> Any:

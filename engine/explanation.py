@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-import io
 import json
-import zipfile
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import InputError, printable
-from .home import write_whole
-from .inputs.sample import Sample
+from .errors import printable
 from .settings import plain
 
 if TYPE_CHECKING:
@@ -22,10 +18,9 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-FORMAT = "onnxplain-explanation"
-SCHEMA_VERSION = 1
-MOST_BYTES = 4 << 30  # of a saved explanation, unpacked
-MOST_RATIO = 2000  # unpacked / packed size of one array
+    from .inputs.sample import Sample
+
+LONGEST_LIST = 100  # in JSON documents; longer ones are told by their length
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,9 +63,9 @@ class Explanation:
         same = ("method", "target", "score", "baseline_score", "gap", "evaluations", "label", "feature_names", "notes")
         if any(not _same(getattr(self, name), getattr(other, name)) for name in same):
             return False
-        if plain(self.settings) != plain(other.settings):
+        if _text(self.settings) != _text(other.settings):
             return False
-        mine, theirs = self._arrays(), other._arrays()
+        mine, theirs = self.arrays(), other.arrays()
         return mine.keys() == theirs.keys() and all(_same(mine[k], theirs[k]) for k in mine)
 
     __hash__ = None  # type: ignore[assignment]  # compared by its arrays
@@ -80,35 +75,27 @@ class Explanation:
 
         Raises ``InputError`` where the file cannot be written.
         """
-        whole = Path(path)
-        whole = whole if whole.suffix == ".npz" else whole.with_name(whole.name + ".npz")
-        packed = io.BytesIO()
-        header = np.frombuffer(json.dumps(self._header()).encode(), dtype=np.uint8)
-        np.savez_compressed(packed, allow_pickle=False, header=header, **self._arrays())
-        try:
-            whole.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(whole, packed.getvalue())
-        except OSError as error:
-            raise InputError(
-                f"cannot write '{printable(whole)}': {error.strerror}", tip=f"{len(packed.getvalue())} bytes are needed"
-            ) from None
-        return whole
+        from .explanation_file import write
+
+        return write(self, Path(path))
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Explanation:
         """Read a saved explanation. Raises ``InputError`` where it is damaged, hostile or of a newer version."""
-        header, arrays = _read(Path(path))
-        if header.get("schema_version", 0) > SCHEMA_VERSION:
-            raise InputError(f"'{printable(path)}' was written by a newer onnxplain", tip="pip install -U onnxplain")
-        try:
-            return _rebuilt(header, arrays)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(f"'{printable(path)}' is not a whole explanation", where=printable(error)[:120]) from None
+        from .explanation_file import read
+
+        return read(Path(path))
 
     def to_json(self) -> dict[str, Any]:
-        """Return a JSON document: everything but large arrays, of which it has shape, extremes and sums."""
-        document = {"schema_version": SCHEMA_VERSION, **self._header()}
+        """Return a JSON document: everything but large arrays, of which it has shape, extremes and sums.
+
+        Numbers that are not finite are null.
+        """
+        from .explanation_file import header_of
+
+        document = header_of(self)
         document.pop("format")
+        document["settings"] = self.settings
         sample = document.pop("sample") or {}
         document["input"] = {k: v for k, v in sample.items() if k in {"source", "modality", "label"}}
         document["values"] = {name: _summary(array) for name, array in self.values.items()}
@@ -120,7 +107,9 @@ class Explanation:
             ]
         document.pop("feature_names")
         document["extras"] = {name: _summary(array) for name, array in self.extras.items()}
-        return document
+        features = document.pop("features", None)  # all of them, however many
+        brief: dict[str, Any] = _brief(document)
+        return brief if features is None else brief | {"features": [_brief(one) for one in features]}
 
     def top_features(self, count: int = 10) -> list[tuple[str, float]]:
         """Return the features of largest absolute value, strongest first; empty where features have no names."""
@@ -146,28 +135,8 @@ class Explanation:
         shapes = ", ".join(f"{printable(n)} {a.shape}" for n, a in self.values.items())
         return f"<Explanation {self.method} of {printable(self.target)}: score {self.score:.6g}, {shapes}>"
 
-    def _header(self) -> dict[str, Any]:
-        sample = None
-        if self.sample is not None:
-            kept = ("modality", "source", "image_input", "columns", "raw", "label", "preprocessing")
-            sample = {name: plain(getattr(self.sample, name)) for name in kept}
-        fields = {
-            f.name: plain(getattr(self, f.name))
-            for f in dataclasses.fields(self)
-            if f.name
-            not in {
-                "values",
-                "standard_error",
-                "feature_values",
-                "feature_errors",
-                "feature_labels",
-                "extras",
-                "sample",
-            }
-        }
-        return {"format": FORMAT, "schema_version": SCHEMA_VERSION, **fields, "sample": sample}
-
-    def _arrays(self) -> dict[str, np.ndarray]:
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return all arrays but those in the settings: ``values/INPUT``, ``extras/NAME``, ``feeds/INPUT`` and so on."""
         arrays = {f"values/{n}": a for n, a in self.values.items()}
         arrays |= {f"standard_error/{n}": a for n, a in (self.standard_error or {}).items()}
         arrays |= {f"feature_labels/{n}": a for n, a in self.feature_labels.items()}
@@ -176,74 +145,10 @@ class Explanation:
             if getattr(self, name) is not None:
                 arrays[name] = getattr(self, name)
         if self.sample is not None:
-            arrays |= {f"feeds/{n}": _unicode(a) for n, a in self.sample.feeds.items()}
+            arrays |= {f"feeds/{n}": a for n, a in self.sample.feeds.items()}
             if self.sample.image is not None:
                 arrays["image"] = self.sample.image
-        return {_key(n): a for n, a in arrays.items()}
-
-
-def _rebuilt(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Explanation:
-    def group(prefix: str) -> dict[str, np.ndarray]:
-        return {_name(k).removeprefix(prefix): a for k, a in arrays.items() if _name(k).startswith(prefix)}
-
-    sample = None
-    if header.get("sample") is not None:
-        kept = dict(header["sample"])
-        kept |= {"columns": tuple(kept["columns"]), "raw": tuple(kept["raw"])}
-        feeds = {n: a.astype(object) if a.dtype.kind == "U" else a for n, a in group("feeds/").items()}
-        sample = Sample(feeds=feeds, image=arrays.get("image"), **kept)
-    plain_fields = {
-        f.name: header[f.name]
-        for f in dataclasses.fields(Explanation)
-        if f.name in header and f.name not in {"sample", "feature_names", "notes"}
-    }
-    return Explanation(
-        values=group("values/"),
-        standard_error=group("standard_error/") or None,
-        feature_values=arrays.get("feature_values"),
-        feature_errors=arrays.get("feature_errors"),
-        feature_names=tuple(header["feature_names"]),
-        feature_labels=group("feature_labels/"),
-        extras=group("extras/"),
-        notes=tuple(header["notes"]),
-        sample=sample,
-        **plain_fields,
-    )
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Read header and arrays after checking sizes; nothing is unpacked before that."""
-    shown = f"'{printable(path)}'"
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-        packed = sum(e.compress_size for e in entries)
-        unpacked = sum(e.file_size for e in entries)
-        bomb = any(e.file_size > 1 << 20 and e.file_size > MOST_RATIO * max(1, e.compress_size) for e in entries)
-        if unpacked > MOST_BYTES or bomb:
-            raise InputError(f"{shown} would unpack from {packed} to {unpacked} bytes; it is refused")
-        with np.load(path, allow_pickle=False) as data:
-            arrays = {name: data[name] for name in data.files}
-        header = json.loads(arrays.pop("header").tobytes())
-    except FileNotFoundError:
-        raise InputError(f"there is no file {shown}") from None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, RecursionError, NotImplementedError) as error:
-        raise InputError(f"{shown} is not a saved explanation", where=printable(error).split("\n")[0][:120]) from None
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise InputError(f"{shown} is not a saved explanation")
-    return header, arrays
-
-
-def _key(name: str) -> str:
-    """Return an archive member's name that is safe whatever the tensor is called."""
-    return "".join(c if (c.isalnum() and c.isascii()) or c in "_-./" else f"%{ord(c):x};" for c in name).replace(
-        "..", "%2e;."
-    )
-
-
-def _name(key: str) -> str:
-    parts = key.split("%")
-    return parts[0] + "".join(chr(int(code, 16)) + rest for code, _, rest in (p.partition(";") for p in parts[1:]))
+        return {name: _unicode(array) for name, array in arrays.items()}
 
 
 def _unicode(array: np.ndarray) -> np.ndarray:
@@ -257,14 +162,30 @@ def _summary(array: np.ndarray) -> dict[str, Any]:
     result: dict[str, Any] = {"shape": list(array.shape), "minimum": float(whole.min()), "maximum": float(whole.max())}
     if whole.size <= 64:
         result["data"] = whole.tolist()
-    return result | {"sum": float(whole.sum()), "sum_absolute": float(np.abs(whole).sum())}
+    with np.errstate(invalid="ignore"):  # infinities of both signs add up to NaN
+        return result | {"sum": float(whole.sum()), "sum_absolute": float(np.abs(whole).sum())}
+
+
+def _brief(value: Any) -> Any:
+    """Return what a JSON document shows of a value: arrays and long lists in short, null for what is not finite."""
+    if isinstance(value, np.ndarray):
+        return _brief(_summary(value))
+    if isinstance(value, dict):
+        return {str(k): _brief(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_brief(v) for v in value] if len(value) <= LONGEST_LIST else {"length": len(value)}
+    found = plain(value)
+    return None if isinstance(found, float) and not math.isfinite(found) else found
+
+
+def _text(value: Any) -> str:
+    """Return settings as text that is the same for equal ones, NaN included."""
+    return json.dumps(plain(value), sort_keys=True)
 
 
 def _same(a: Any, b: Any) -> bool:
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
-        if a.dtype != b.dtype or a.shape != b.shape:
-            return False
-        return bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f"))
+        return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
     if isinstance(a, tuple | list) and isinstance(b, tuple | list):
         return list(a) == list(b)
-    return bool(a == b) or (isinstance(a, float) and isinstance(b, float) and np.isnan(a) and np.isnan(b))
+    return bool(a == b) or (isinstance(a, float) and isinstance(b, float) and math.isnan(a) and math.isnan(b))

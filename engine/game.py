@@ -128,7 +128,8 @@ class Game:
 
     def _buffers(self) -> dict[str, np.ndarray]:
         rows = self._chunk * self.baseline.count
-        return {name: np.repeat(feed, rows, axis=0) if feed.ndim else feed for name, feed in self._feeds.items()}
+        has_rows = self._runner.variant.has_rows
+        return {name: np.repeat(feed, rows, axis=0) if has_rows(name) else feed for name, feed in self._feeds.items()}
 
     def _fill(self, coalitions: np.ndarray, buffers: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Write the masked rows of ``coalitions`` into ``buffers``; row k * R + r is coalition k on reference r."""
@@ -139,7 +140,7 @@ class Game:
             out = buffers[name][:rows].reshape(len(coalitions), references, *self._feeds[name].shape[1:])
             blend.write(masks[name][:, None], out)
         self.evaluations += rows
-        return {name: buffer[:rows] if buffer.ndim else buffer for name, buffer in buffers.items()}
+        return self._runner.variant.part(buffers, 0, rows)
 
     def _reduced(self, rows: np.ndarray, count: int) -> np.ndarray:
         scores = self._finite(rows).reshape(count, self.baseline.count)

@@ -16,7 +16,7 @@ from . import graph, runtime
 from .errors import ModelError, SettingError, nearest, printable
 from .inputs.array import check_feeds
 from .preflight import read_model
-from .rows import Runner, Variant, leading
+from .rows import Runner, Variant, first_row, leading
 from .spec import ModelSpec, complete_spec, find_spec, read_spec
 
 if TYPE_CHECKING:
@@ -172,18 +172,18 @@ class Model:
                     f"there is no tensor '{printable(name)}' in this model", tip=nearest(name, self.tensor_names)
                 )
         rows = self.check(feeds)
-        variant = self.variant(tuple(names), _first(rows))
+        variant = self.variant(tuple(names), first_row(rows, self.inputs))
         return {n: variant.native_output(n, a) for n, a in zip(names, self.rows(rows, tuple(names)), strict=True)}
 
     def rows(self, feeds: Mapping[str, np.ndarray], tensors: tuple[str, ...]) -> list[np.ndarray]:
         """Run checked feeds (batch axis first) and return the tensors with the batch axis first."""
-        variant = self.variant(tensors, _first(feeds))
-        return variant.run(feeds, Runner.default_layout(variant, _first(feeds)).batch)
+        variant = self.variant(tensors, first_row(feeds, self.inputs))
+        return variant.run(feeds, Runner.default_layout(variant, first_row(feeds, self.inputs)).batch)
 
     def runner(self, target: Target, feeds: Mapping[str, np.ndarray], expected: int = 0) -> Runner:
         """Return the loop that scores rows of one target; ``expected`` rows decide whether measuring layouts pays."""
-        variant = self.variant((target.tensor,), _first(feeds))
-        return Runner.choose(variant, target, _first(feeds), expected=expected, layout=self.layout)
+        variant = self.variant((target.tensor,), first_row(feeds, self.inputs))
+        return Runner.choose(variant, target, first_row(feeds, self.inputs), expected=expected, layout=self.layout)
 
     def variant(self, tensors: tuple[str, ...], feeds: Mapping[str, np.ndarray]) -> Variant:
         """Return the graph cut to these tensors, with its sessions; its batching is proved on ``feeds`` (one row)."""
@@ -209,10 +209,6 @@ class Model:
         else:
             found = find_spec(self.path) if self.path is not None else None
         return complete_spec(found, self.inputs)
-
-
-def _first(feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name: feed[:1] if feed.ndim else feed for name, feed in feeds.items()}
 
 
 def _tensor_spec(value: onnx.ValueInfoProto) -> TensorSpec:

@@ -18,7 +18,7 @@ import numpy as np
 from . import graph, runtime
 from .errors import InputError, ModelError
 from .home import recall, remember
-from .runtime import Layout, Session
+from .runtime import Halt, Layout, Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,6 +61,18 @@ def native(name: str, array: np.ndarray, inputs: Sequence[TensorSpec]) -> np.nda
         batched = any(i.batch_axis is not None for i in inputs)
         return array if batched or array.ndim == 0 else array[0]
     return np.moveaxis(array, 0, axis) if axis else array
+
+
+def has_rows(name: str, inputs: Sequence[TensorSpec]) -> bool:
+    """Say whether a feed with the batch axis first has a row per instance."""
+    spec = next(i for i in inputs if i.name == name)
+    batched = any(i.batch_axis is not None for i in inputs)
+    return spec.batch_axis is not None or (bool(spec.shape) and not batched)
+
+
+def first_row(feeds: Feeds, inputs: Sequence[TensorSpec]) -> dict[str, np.ndarray]:
+    """Return feeds with their first row only."""
+    return {name: feed[:1] if has_rows(name, inputs) else feed for name, feed in feeds.items()}
 
 
 @dataclass
@@ -135,22 +147,17 @@ class Variant:
     def run(self, feeds: Feeds, batch: int) -> list[np.ndarray]:
         """Return the tensors, batch axis first, for any number of rows, ``batch`` at a time."""
         session = self.session(self.model.threads)
-        count = _count(feeds)
-        parts = [
-            self.run_batch(
-                session, {n: f[k : k + batch] if f.ndim and self.has_rows(n) else f for n, f in feeds.items()}
-            )
-            for k in range(0, max(count, 1), batch)
-        ]
+        count = self.count(feeds)
+        parts = [self.run_batch(session, self.part(feeds, k, k + batch)) for k in range(0, max(count, 1), batch)]
         return [np.concatenate(list(column)) for column in zip(*parts, strict=True)] if len(parts) > 1 else parts[0]
 
-    def run_batch(self, session: Session, feeds: Feeds) -> list[np.ndarray]:
+    def run_batch(self, session: Session, feeds: Feeds, halt: Halt | None = None) -> list[np.ndarray]:
         """Run at most one batch of rows: as one run, filled up to a fixed number, or row by row."""
-        count = _count(feeds)
+        count = self.count(feeds)
         if not self.rows or self.rows == count:
-            return self._run(session, feeds)
+            return self._run(session, feeds, halt)
         parts = [
-            [a[: min(self.rows, count - k)] for a in self._run(session, self._padded(feeds, k))]
+            [a[: min(self.rows, count - k)] for a in self._run(session, self._padded(feeds, k), halt)]
             for k in range(0, count, self.rows)
         ]
         return [np.concatenate(list(column)) for column in zip(*parts, strict=True)]
@@ -163,7 +170,7 @@ class Variant:
         return np.moveaxis(rows, 0, axis) if axis else rows
 
     def _padded(self, feeds: Feeds, start: int) -> dict[str, np.ndarray]:
-        part = {n: f[start : start + self.rows] if self.has_rows(n) else f for n, f in feeds.items()}
+        part = self.part(feeds, start, start + self.rows)
         return {
             n: np.concatenate([f, np.repeat(f[-1:], self.rows - len(f), axis=0)])
             if self.has_rows(n) and len(f) < self.rows
@@ -171,23 +178,26 @@ class Variant:
             for n, f in part.items()
         }
 
+    def part(self, feeds: Feeds, start: int, stop: int) -> dict[str, np.ndarray]:
+        """Return some of the rows; inputs without rows stay as they are."""
+        return {n: f[start:stop] if self.has_rows(n) else f for n, f in feeds.items()}
+
+    def count(self, feeds: Feeds) -> int:
+        """Return the number of rows."""
+        return max((len(f) for n, f in feeds.items() if self.has_rows(n)), default=1)
+
     def has_rows(self, name: str) -> bool:
         """Say whether an input has a row per instance (a scalar of a batched model has none)."""
-        spec = next(i for i in self.model.inputs if i.name == name)
-        return spec.batch_axis is not None or (bool(spec.shape) and not self._batched)
+        return has_rows(name, self.model.inputs)
 
-    @property
-    def _batched(self) -> bool:
-        return any(i.batch_axis is not None for i in self.model.inputs)
+    def _run(self, session: Session, feeds: Feeds, halt: Halt | None = None) -> list[np.ndarray]:
+        return self._moved(self._raw(session, feeds, halt), self.count(feeds))
 
-    def _run(self, session: Session, feeds: Feeds) -> list[np.ndarray]:
-        return self._moved(self._raw(session, feeds), _count(feeds))
-
-    def _raw(self, session: Session, feeds: Feeds) -> list[np.ndarray]:
+    def _raw(self, session: Session, feeds: Feeds, halt: Halt | None = None) -> list[np.ndarray]:
         """Run once and return the tensors as the graph gives them."""
-        ready = self._padded(feeds, 0) if self.rows > 1 and _count(feeds) < self.rows else feeds
+        ready = self._padded(feeds, 0) if self.rows > 1 and self.count(feeds) < self.rows else feeds
         inputs = self.model.inputs
-        return session.run({n: np.ascontiguousarray(native(n, ready[n], inputs)) for n in session.inputs})
+        return session.run({n: np.ascontiguousarray(native(n, ready[n], inputs)) for n in session.inputs}, halt)
 
     def _moved(self, values: list[np.ndarray], count: int) -> list[np.ndarray]:
         """Put the batch axis first, and drop the rows that only filled up the batch."""
@@ -264,7 +274,7 @@ class Runner:
 
     @classmethod
     def _measured(cls, variant: Variant, target: Target, feeds: Feeds, default: Layout) -> Layout:
-        """Time a few layouts on this input, in turns; of those within a few per cent of the fastest, the largest batch."""
+        """Time a few layouts on this input, in turns; of those about as fast as the fastest, take the largest batch."""
         cores = variant.model.threads
         sizes = {default.batch} if variant.rows > 1 else {default.batch, max(1, default.batch // 4), default.batch * 2}
         rates: dict[Layout, float] = {}
@@ -287,18 +297,14 @@ class Runner:
         """How many batches may be under way or being prepared at a time."""
         return self.layout.workers + 2
 
-    def run(self, feeds: Feeds) -> np.ndarray:
+    def run(self, feeds: Feeds, halt: Halt | None = None) -> np.ndarray:
         """Return the target's scores (rows,) for one batch."""
-        return self.target.scores(self.variant.run_batch(self.variant.session(self.layout.threads), feeds)[0])
+        return self.target.scores(self.variant.run_batch(self.variant.session(self.layout.threads), feeds, halt)[0])
 
     def stream(self, batches: Iterable[tuple[Feeds | None, Tag]]) -> Iterator[tuple[np.ndarray | None, Tag]]:
         """Score batches in order, the next ones being prepared meanwhile."""
         self.variant.session(self.layout.threads)
         yield from runtime.stream(self.run, batches, self.layout.workers)
-
-
-def _count(feeds: Feeds) -> int:
-    return max((len(f) for f in feeds.values() if f.ndim), default=1)
 
 
 def _declared_axis(model: Model, tensor: str, value: np.ndarray, rows: int) -> int | None:

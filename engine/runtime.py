@@ -21,6 +21,7 @@ import numpy as np
 import onnxruntime as ort
 
 from .errors import CapabilityError, InputError, ModelError, SettingError, nearest, printable
+from .patience import awaited, patiently
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -149,7 +150,9 @@ class Session:
         self.device = device
         self.optimised = True
         try:
-            self._session = _open(proto, folder, device, threads, optimise=True)
+            self._session = patiently(
+                lambda: _open(proto, folder, device, threads, optimise=True), "opening the model in ONNX Runtime"
+            )
         except _ort_errors.RuntimeException:
             self.optimised = False  # the optimiser itself failed: the graph may still run as it is written
             self._session = _open(proto, folder, device, threads, optimise=False)
@@ -162,19 +165,20 @@ class Session:
         """The provider that really runs the graph."""
         return str(self._session.get_providers()[0])
 
-    def run(self, feeds: Feeds) -> list[np.ndarray]:
+    def run(self, feeds: Feeds, halt: Halt | None = None) -> list[np.ndarray]:
         """Return the outputs for one batch.
 
         Raises ``InputError`` or ``ModelError`` with ONNX Runtime's own reason.
         """
         try:
             if self.device.memory == "cpu" or self._strings:
-                return list(self._session.run(None, {name: feeds[name] for name in self.inputs}))
-            return self.run_bound(feeds)
+                given = {name: feeds[name] for name in self.inputs}
+                return list(self._session.run(None, given, halt.options if halt else None))
+            return self.run_bound(feeds, halt)
         except RUNTIME_ERRORS as error:
             raise _translated(error) from None
 
-    def run_bound(self, feeds: Feeds) -> list[np.ndarray]:
+    def run_bound(self, feeds: Feeds, halt: Halt | None = None) -> list[np.ndarray]:
         """Run with inputs and outputs in the device's memory."""
         binding = self._session.io_binding()
         for name in self.inputs:
@@ -182,36 +186,54 @@ class Session:
             binding.bind_ortvalue_input(name, value)
         for name in self.outputs:
             binding.bind_output(name, self.device.memory, self.device.index)
-        self._session.run_with_iobinding(binding)
+        self._session.run_with_iobinding(binding, halt.options if halt else None)
         return list(binding.copy_outputs_to_cpu())
 
 
+class Halt:
+    """Ends runs that are under way: ONNX Runtime looks at it between operators."""
+
+    def __init__(self) -> None:
+        self.options = ort.RunOptions()
+
+    def __call__(self) -> None:
+        """End the runs that were started with this."""
+        self.options.terminate = True
+
+
 def stream(
-    run: Callable[[Feeds], Result], batches: Iterable[tuple[Feeds | None, Tag]], workers: int
+    run: Callable[[Feeds, Halt], Result], batches: Iterable[tuple[Feeds | None, Tag]], workers: int
 ) -> Iterator[tuple[Result | None, Tag]]:
     """Run batches in order while the next ones are prepared; at most ``workers + 1`` are under way.
 
     A batch's arrays may be written to again after ``workers + 1`` further batches have been drawn. A batch of None
-    passes through in its turn with the result None.
+    passes through in its turn with the result None. An error or Ctrl-C ends the runs that are under way.
     """
     executor = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="onnxplain")
     pending: deque[tuple[Future[Result] | None, Tag]] = deque()
+    halt = Halt()
+
+    def oldest() -> tuple[Result | None, Tag]:
+        future, tag = pending.popleft()
+        return (None if future is None else awaited(future, "running the model on one batch")), tag
+
     try:
         for feeds, tag in batches:
-            pending.append((None if feeds is None else executor.submit(run, feeds), tag))
+            pending.append((None if feeds is None else executor.submit(run, feeds, halt), tag))
             if len(pending) > workers:
-                future, done = pending.popleft()
-                yield (None if future is None else future.result()), done
+                yield oldest()
         while pending:
-            future, done = pending.popleft()
-            yield (None if future is None else future.result()), done
+            yield oldest()
+    except BaseException:
+        halt()
+        raise
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
 
 
-def measure(run: Callable[[Feeds], Result], feeds: Feeds, layout: Layout, seconds: float) -> float:
+def measure(run: Callable[[Feeds, Halt], Result], feeds: Feeds, layout: Layout, seconds: float) -> float:
     """Return the rows per second of a layout on a batch of its size, after one warm-up run."""
-    run(feeds)
+    run(feeds, Halt())
     begun, rows = time.perf_counter(), 0
     while time.perf_counter() - begun < seconds:
         turns: list[tuple[Feeds | None, None]] = [(feeds, None)] * (2 * layout.workers)

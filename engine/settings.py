@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import tomllib
 import types
 import typing
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .errors import SettingError, nearest, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+_NUMBERS = re.compile(r"[-+0-9.,eE\s()\[\]]+")
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,7 @@ class Range:
     def holds(self, value: float) -> bool:
         """Say whether ``value`` is finite and within the bounds."""
         above = self.low is None or (value > self.low if self.open_low else value >= self.low)
-        return math.isfinite(value) and above and (self.high is None or value <= self.high)
+        return abs(value) < math.inf and above and (self.high is None or value <= self.high)
 
 
 @dataclass(frozen=True)
@@ -86,49 +93,94 @@ def build(plugin: type, given: dict[str, Any], method: str) -> Any:
             raise SettingError(
                 f"{method} has no setting '{printable(name)}'", tip=nearest(name, known) or f"{method} has no settings"
             )
-    checked = {name: checked_value(known[name], value, f"{method}.{name}") for name, value in given.items()}
-    return plugin(**checked)
+    for field in dataclasses.fields(plugin):
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if field.init and required and field.name not in given:
+            raise SettingError(f"{method} needs the setting '{field.name}'", tip=known[field.name].help)
+    return plugin(**{name: checked_value(known[name], value, f"{method}.{name}") for name, value in given.items()})
 
 
 def checked_value(setting: Setting, value: Any, where: str) -> Any:
     """Return ``value`` in the setting's type, or raise ``SettingError``."""
     try:
         result = _convert(value, setting.annotation)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         wanted = f"one of {', '.join(map(str, setting.choices))}" if setting.choices else setting.type_name
-        shown = printable(repr(value)) if not isinstance(value, np.ndarray) else f"an array {value.shape}"
-        tip = nearest(str(value), map(str, setting.choices)) if setting.choices else setting.help
-        raise SettingError(f"{where} takes {wanted}, not {shown[:80]}", tip=tip) from None
-    if setting.bounds is not None:
-        numbers = result.values() if isinstance(result, dict) else result if isinstance(result, tuple) else (result,)
-        for number in numbers:
-            if isinstance(number, int | float) and not setting.bounds.holds(number):
-                raise SettingError(f"{where} must be {setting.bounds}, not {number}", tip=setting.help)
+        tip = nearest(str(value)[:100], map(str, setting.choices)) if setting.choices else setting.help
+        raise SettingError(f"{where} takes {wanted}, not {_shown(value)}", tip=tip) from None
+    bounds = setting.bounds
+    for number in _numbers(result) if bounds else ():
+        if bounds and not bounds.holds(number):
+            raise SettingError(f"{where} must be {bounds}, not {_shown(number)}", tip=setting.help)
     return result
 
 
 def parse_value(text: str) -> Any:
-    """Read a setting from the command line: a number, true/false, a list such as ``2,3``, or else text.
+    """Read a setting from the command line: a number, true/false, none, a list such as ``2,3``, or else text.
 
-    >>> parse_value("2,3"), parse_value("0.5"), parse_value("blur:10"), parse_value("true")
-    ((2, 3), 0.5, 'blur:10', True)
+    Brackets make a list of anything, ``[a,b]`` with quotes around text; quotes make text of anything.
+
+    >>> parse_value("2,3"), parse_value("0.5"), parse_value("blur:10"), parse_value("true"), parse_value("'7'")
+    ((2, 3), 0.5, 'blur:10', True, '7')
     """
     stripped = text.strip()
-    listed = stripped.strip("()[]") if "," in stripped or stripped[:1] in "([" else None
-    source = f"[{listed}]" if listed is not None else stripped
-    if stripped.lower() in {"none", "null"}:
+    word = stripped.lower()
+    if word in {"none", "null"}:
         return None
-    if stripped.startswith(("{", '"', "'")) or "\n" in stripped:
+    if word in {"true", "false"}:
+        return word == "true"
+    source = _with_zeros(stripped) if _NUMBERS.fullmatch(stripped) else stripped
+    if stripped.startswith("(") and stripped.endswith(")"):
+        source = f"[{source[1:-1]}]"
+    elif "," in stripped and not stripped.startswith("["):
+        source = f"[{source}]"
+    if "\n" in stripped or "#" in stripped or stripped.startswith("{"):
         return text
     try:
-        value = tomllib.loads(f"value = {source}")["value"]
-    except tomllib.TOMLDecodeError:
+        return _tuples(tomllib.loads(f"value = {source}")["value"])
+    except (ValueError, RecursionError):  # ValueError: no TOML, a date or a number of thousands of digits
         return text
-    return tuple(value) if isinstance(value, list) else value if isinstance(value, bool | int | float) else text
+
+
+def _with_zeros(text: str) -> str:
+    """Write ``.5`` and ``1.`` as TOML wants them: ``0.5`` and ``1.0``."""
+    return re.sub(r"(?<!\d)\.(?=\d)", "0.", re.sub(r"(?<=\d)\.(?!\d)", ".0", text))
+
+
+def _tuples(value: Any) -> Any:
+    """Return lists as tuples; ``ValueError`` for what is no number, text or true/false."""
+    if isinstance(value, list):
+        return tuple(_tuples(item) for item in value)
+    if isinstance(value, bool | int | float | str):
+        return value
+    raise ValueError
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    """Yield the numbers in a value, of an array the smallest and the largest."""
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    if isinstance(value, np.ndarray) and value.dtype.kind in "iuf" and value.size:
+        value = (value.min().item(), value.max().item())
+    if isinstance(value, tuple | list):
+        for item in value:
+            yield from _numbers(item)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield value
+
+
+def _shown(value: Any) -> str:
+    """Return a value as messages show it, on one line of moderate length."""
+    if isinstance(value, np.ndarray):
+        return f"an array {value.shape}"
+    if isinstance(value, int) and abs(value) > 10**30:
+        return "a number of more than 30 digits"
+    shown = printable(repr(value) if not isinstance(value, str) else f"'{value[:100]}'")
+    return shown if len(shown) <= 80 else shown[:77] + "..."
 
 
 def plain(value: Any) -> Any:
-    """Return ``value`` as JSON holds it; arrays become nested lists."""
+    """Return ``value`` as JSON holds it: arrays become nested lists, and what JSON has no form for becomes text."""
     if isinstance(value, np.ndarray):
         return value.tolist()
     if isinstance(value, np.generic):
@@ -137,7 +189,7 @@ def plain(value: Any) -> Any:
         return [plain(v) for v in value]
     if isinstance(value, dict):
         return {str(k): plain(v) for k, v in value.items()}
-    return value
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
 def _describe(field: dataclasses.Field[Any], hint: Any) -> Setting:
@@ -153,65 +205,90 @@ def _describe(field: dataclasses.Field[Any], hint: Any) -> Setting:
     return Setting(field.name, annotation, default, text, bounds, choices)
 
 
-def _convert(value: Any, annotation: Any) -> Any:  # noqa: PLR0911, C901 - a case per kind of type
+def _convert(value: Any, annotation: Any) -> Any:  # noqa: PLR0911 - a case per kind of type
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if isinstance(value, np.generic):
+        value = value.item()
     if annotation is Any:
         return value
+    if origin is typing.Annotated:
+        return _convert(value, arguments[0])
     if origin in (typing.Union, types.UnionType):
-        for option in _narrowest_first(arguments, value):
-            try:
-                return _convert(value, option)
-            except (TypeError, ValueError):
-                continue
-        raise TypeError
+        return _convert_to_one_of(value, arguments)
     if origin is typing.Literal:
-        if value in arguments:
-            return value
-        raise ValueError
-    if annotation is type(None) or annotation is None:
-        if value is None:
-            return None
-        raise TypeError
+        return _convert_choice(value, arguments)
     if origin is tuple:
-        items = value.tolist() if isinstance(value, np.ndarray) else value
-        if not isinstance(items, list | tuple):
-            raise TypeError
-        return tuple(_convert(item, arguments[0]) for item in items)
-    if origin is dict:
-        if not isinstance(value, dict):
-            raise TypeError
+        return _convert_items(value, arguments)
+    if origin is dict and isinstance(value, dict):
         return {str(k): _convert(v, arguments[1]) for k, v in value.items()}
     return _convert_scalar(value, annotation)
 
 
+def _convert_to_one_of(value: Any, options: tuple[Any, ...]) -> Any:
+    """Convert to the first type that takes the value; to its own first, so that 1 stays an int where both are taken."""
+    for option in sorted(options, key=lambda option: option is not type(value)):
+        try:
+            return _convert(value, option)
+        except (TypeError, ValueError, OverflowError):
+            continue
+    raise TypeError
+
+
+def _convert_choice(value: Any, choices: tuple[Any, ...]) -> Any:
+    for choice in choices:
+        if type(choice) is type(value) and choice == value:
+            return choice
+    raise ValueError
+
+
+def _convert_items(value: Any, types_of_items: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Convert to a tuple: of any length for ``tuple[int, ...]``, else with a type per item; text is cut at commas."""
+    items = value.tolist() if isinstance(value, np.ndarray) else value
+    if isinstance(items, str) and types_of_items[0] is str:
+        items = [part.strip() for part in items.split(",")]
+    if not isinstance(items, list | tuple):
+        raise TypeError
+    if types_of_items[1:] == (...,):
+        return tuple(_convert(item, types_of_items[0]) for item in items)
+    return tuple(_convert(item, kind) for item, kind in zip(items, types_of_items, strict=True))
+
+
 def _convert_scalar(value: Any, annotation: Any) -> Any:
-    if isinstance(value, np.generic):
-        value = value.item()
+    if annotation is None or annotation is type(None):
+        annotation = type(None)
     if annotation is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if value != value:  # noqa: PLR0124 - only NaN differs from itself; ``math.isnan`` overflows on long integers
+            raise ValueError
         return float(value)
     if annotation is int and isinstance(value, float) and value.is_integer():
         return int(value)
-    if annotation is np.ndarray and isinstance(value, list):
-        return np.asarray(value)
+    if annotation is np.ndarray and isinstance(value, list | tuple):
+        return _array_of(value)
     if not isinstance(value, annotation) or (annotation is int and isinstance(value, bool)):
         raise TypeError
     return value
 
 
-def _narrowest_first(options: tuple[Any, ...], value: Any) -> list[Any]:
-    """Try an exact type before one that would convert (so that 1 stays an int where both are taken)."""
-    return sorted(options, key=lambda option: option is not type(value))
+def _array_of(value: list[Any] | tuple[Any, ...]) -> np.ndarray:
+    array = np.asarray(value)
+    if array.dtype.kind not in "iufb":
+        raise TypeError
+    return array
 
 
-def _spell(annotation: Any) -> str:
+def _spell(annotation: Any) -> str:  # noqa: PLR0911 - a case per kind of type
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):
         return " or ".join(_spell(a) for a in arguments)
     if origin is typing.Literal:
         return "one of " + ", ".join(map(str, arguments))
+    if origin is typing.Annotated:
+        return _spell(arguments[0])
+    if origin is tuple and arguments[1:] != (...,):
+        return " and ".join(_spell(a) for a in arguments)
     if origin is tuple:
         return f"list of {_spell(arguments[0])}"
     if origin is dict:
         return f"dict of {_spell(arguments[1])} by input name"
     names = {int: "integer", float: "number", str: "text", bool: "true/false", np.ndarray: "array", type(None): "none"}
-    return names.get(annotation, getattr(annotation, "__name__", str(annotation)))
+    return "anything" if annotation is Any else names.get(annotation, getattr(annotation, "__name__", str(annotation)))

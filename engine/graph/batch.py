@@ -15,7 +15,7 @@ from onnx import TypeProto, ValueInfoProto, helper, inliner, numpy_helper
 
 from .batch_rules import RATIO, RULES, Stuck, check_rows_apart
 from .rebuild import copy_of, live_nodes, pruned
-from .structure import all_names, fresh_name, initializer_names, is_default, output_names, subgraphs
+from .structure import FREE_INITIALIZERS, all_names, fresh_name, initializer_names, is_default, output_names, subgraphs
 from .tensors import declared_types
 from .trace import Trace
 
@@ -105,7 +105,7 @@ class Freeing:
         outputs = [self._output(value) for value in self.proto.graph.output]
         if not any(self.axis(value.name) is not None or self.after.shape(value.name) is None for value in outputs):
             raise Stuck
-        return pruned(
+        model = pruned(
             self.proto,
             self._nodes,
             outputs,
@@ -113,6 +113,8 @@ class Freeing:
             initializers=[*self.proto.graph.initializer, *self._constants],
             value_info=[],
         )
+        model.ir_version = max(model.ir_version, FREE_INITIALIZERS)
+        return model
 
     def axis(self, name: str) -> int | None:
         """Return the axis of a tensor that carries the batch; None if none does or its shape is unknown."""

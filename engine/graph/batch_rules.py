@@ -152,6 +152,14 @@ def _resize(freeing: Freeing, node: NodeProto) -> NodeProto:
     return _with_input(node, 3, freeing.with_rows(node.input[3], len(sized), sized.index(axis), out[axis]))
 
 
+def _affine_grid(freeing: Freeing, node: NodeProto) -> NodeProto:
+    out, axis = freeing.before.shape(node.output[0]), freeing.axis(node.input[0])
+    sizes = freeing.before.integers(node.input[1])
+    if out is None or axis is None or sizes is None or _carries(freeing, node, out, axis):
+        return node
+    return _with_input(node, 1, freeing.with_rows(node.input[1], len(sizes), 0, sizes[0]))
+
+
 def _slice(freeing: Freeing, node: NodeProto) -> NodeProto:
     old, axis = freeing.before.shape(node.input[0]), freeing.axis(node.input[0])
     if old is None or axis is None or len(node.input) < 3:  # before opset 10 the ends are attributes
@@ -187,6 +195,21 @@ def _aligned(freeing: Freeing, node: NodeProto, inputs: Sequence[int]) -> NodePr
         return node
     for i in inputs:
         node = _with_input(node, i, _repeated(freeing, node.input[i], axis))
+    return node
+
+
+def _einsum(freeing: Freeing, node: NodeProto) -> NodeProto:
+    """Repeat operands for each row along the letter that stands for the rows in another operand."""
+    terms = (
+        attribute_of(node, "equation", b"").decode("utf-8", errors="replace").replace(" ", "").split("->")[0].split(",")
+    )
+    if "." in "".join(terms) or len(terms) != len(node.input):
+        return node
+    carried = ((term, freeing.axis(name)) for term, name in zip(terms, node.input, strict=True))
+    letter = next((term[axis] for term, axis in carried if axis is not None and axis < len(term)), None)
+    for i, term in enumerate(terms):
+        if letter is not None and letter in term:
+            node = _with_input(node, i, _repeated(freeing, node.input[i], term.index(letter)))
     return node
 
 
@@ -232,7 +255,9 @@ def _with_input(node: NodeProto, index: int, name: str) -> NodeProto:
 
 
 RULES: dict[str, Rule] = {
+    "AffineGrid": _affine_grid,
     "Concat": _concat,
+    "Einsum": _einsum,
     "Expand": _expand,
     "Flatten": _flatten,
     "GRU": _recurrent,

@@ -77,9 +77,11 @@ def class_labels(proto: ModelProto) -> tuple[str, ...]:
 def drop_zipmap(proto: ModelProto) -> tuple[ModelProto, dict[str, tuple[str, ...]]]:
     """Replace each ZipMap by the tensor that it was made from, under the ZipMap's own name.
 
-    Returns the model and, by output name, the class labels of the tensor's columns, as text. Such an output is then
-    a float tensor (rows, classes).
+    Returns the model (the given one if it has no ZipMap) and, by output name, the class labels of the tensor's
+    columns, as text. Such an output is then a float tensor (rows, classes).
     """
+    if not any(node.domain == ML_DOMAIN and node.op_type == "ZipMap" for node in proto.graph.node):
+        return proto, {}
     labels: dict[str, tuple[str, ...]] = {}
     nodes = []
     for node in proto.graph.node:

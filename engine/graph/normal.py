@@ -8,12 +8,10 @@ from onnx import defs
 
 from .head import drop_zipmap
 from .rebuild import rebuilt
-from .structure import DEFAULT_DOMAINS, initializer_names, scopes
+from .structure import DEFAULT_DOMAINS, FREE_INITIALIZERS, initializer_names, scopes
 
 if TYPE_CHECKING:
     from onnx import ModelProto
-
-_FREE_INITIALIZERS = 4  # the first IR version in which an initializer need not be an input as well
 
 
 def normalise(proto: ModelProto, max_ir: int = 13, max_opset: int = 26) -> ModelProto:
@@ -23,11 +21,11 @@ def normalise(proto: ModelProto, max_ir: int = 13, max_opset: int = 26) -> Model
     The domain ``ai.onnx`` is written ``""``. A newer IR version is lowered to ``max_ir``, which changes no meaning; a
     newer operator set is lowered to ``max_opset`` where none of the operators in use has changed since, else left.
     """
-    model = drop_zipmap(proto)[0]
-    stored = initializer_names(model.graph)
-    if any(value.name in stored for value in model.graph.input):
-        model = rebuilt(model, inputs=[value for value in model.graph.input if value.name not in stored])
-        model.ir_version = max(model.ir_version, _FREE_INITIALIZERS)
+    plain = drop_zipmap(proto)[0]
+    stored = initializer_names(plain.graph)
+    model = rebuilt(plain, inputs=(value for value in plain.graph.input if value.name not in stored))
+    if len(model.graph.input) < len(plain.graph.input):
+        model.ir_version = max(model.ir_version, FREE_INITIALIZERS)
     model.ir_version = min(model.ir_version, max_ir)
     for scope in scopes(model):
         for node in scope.nodes:

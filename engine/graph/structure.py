@@ -25,6 +25,7 @@ _CONSTANT_NUMBERS = {
     "value_float": np.float32,
     "value_floats": np.float32,
 }
+FREE_INITIALIZERS = 4  # the first IR version in which an initializer need not be an input as well
 SMALL = 1024  # elements; what is longer is no shape, slice or scale and is never read as one
 
 

@@ -84,4 +84,6 @@ def check_input_names(setting: Sizes, known: dict[str, Axes], where: str) -> Non
     """Raise ``SettingError`` where a setting by input name names an input that is not there."""
     for name in setting if isinstance(setting, dict) else ():
         if name not in known:
-            raise SettingError(f"{where} names an input '{printable(name)}'", tip=nearest(name, known))
+            raise SettingError(
+                f"{where} names an input '{printable(name)}', which is not explained", tip=nearest(name, known)
+            )

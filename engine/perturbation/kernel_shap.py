@@ -61,7 +61,7 @@ class KernelShap:
     ] = None
     tolerance: Annotated[
         float | None,
-        "stop when no feature's standard error, in units of the score, is above this",
+        "stop sampling when no feature's standard error, in units of the score, is above this",
         Range(0, open_low=True),
     ] = None
 
@@ -195,7 +195,7 @@ class Fit:
             size = self._design.size
             w = self._mass_of_a_sample()
             a = self._a[0] + w * self._a[1]
-            inverse = np.linalg.inv(a + np.trace(a) / size**2)
+            inverse = np.linalg.inv(a + (np.trace(a) / size**2 or 1.0))  # the constant is seen by sums alone
             self._solved = inverse @ (self._b[0] + w * self._b[1]), inverse
         return self._solved
 

@@ -45,9 +45,7 @@ class Occlusion:
         Range(1),
     ] = None
     baseline: Annotated[Any, "what replaces hidden elements: a number, array or name (see docs)"] = "auto"
-    overlap: Annotated[
-        Literal["average", "sum"], "how the windows over one element are put together"
-    ] = "average"
+    overlap: Annotated[Literal["average", "sum"], "how the windows over one element are put together"] = "average"
 
     def explain(self, problem: Problem) -> Explanation:
         """Hide each window in turn."""

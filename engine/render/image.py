@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.collections import LineCollection
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
 
 from ..errors import SettingError, printable
 from .colour import INK, MUTED, OPACITY, Scale, mode_for, scale
@@ -124,9 +125,9 @@ def draw_map(axes: Axes, plane: Plane, colours: Scale, strongest: float, segment
         aspect="auto",
     )
     if segments is not None:
+        whole = Path(segments.reshape(-1, 2), np.tile([Path.MOVETO, Path.LINETO], len(segments)))
         for colour, breadth in (("#ffffff", 1.4), (INK, 0.5)):
-            lines = LineCollection(list(segments), colors=colour, linewidths=breadth, alpha=0.6, capstyle="butt")
-            axes.add_collection(lines, autolim=False)
+            axes.add_patch(PathPatch(whole, facecolor="none", edgecolor=colour, linewidth=breadth, alpha=0.6))
     axes.set_xlim(-0.5, columns - 0.5)
     axes.set_ylim(rows - 0.5, -0.5)
 

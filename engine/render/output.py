@@ -28,6 +28,7 @@ MOST_DPI = 1200
 
 # What matplotlib reads from its global settings only, while it writes a file.
 _SETTINGS: dict[str, Any] = {
+    "image.composite_image": True,
     "savefig.bbox": None,
     "svg.fonttype": "none",  # text as text
     "svg.hashsalt": "onnxplain",  # ids that do not change from run to run

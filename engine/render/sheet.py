@@ -144,7 +144,7 @@ def _lettering(size: float, *, bold: bool = False) -> dict[str, Any]:
 
 def font(size: float, *, bold: bool = False) -> FontProperties:
     """Return the font of all pictures, followed by installed fonts for other scripts."""
-    return FontProperties(family=list(_families()), size=size, weight="bold" if bold else "normal")
+    return FontProperties(family=[*_families(), "sans-serif"], size=size, weight="bold" if bold else "normal")
 
 
 def width_of(text: str, size: float, *, bold: bool = False) -> float:

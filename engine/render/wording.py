@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from ..explanation import Explanation
 
-LONGEST_NAME = 60
+LONGEST_NAME = 44
 UNITS = {"logit": "logit", "probability": "probability"}
 
 
@@ -85,6 +85,7 @@ def target_name(explanation: Explanation) -> str:
     place = text if text.isdigit() else ",".join(str(k) for k in index) if isinstance(index, list) else ""
     if explanation.label:
         name = short(explanation.label)
+        name = f"class {name}" if name.isdigit() else name
         return f"{name} ({place})" if place and place != explanation.label else name
     asked = text.removeprefix("probability:")
     if place and (asked.isdigit() or asked in {"top", ""}):

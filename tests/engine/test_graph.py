@@ -638,6 +638,36 @@ def test_a_constant_sampling_grid_is_repeated_for_each_row():
     assert_freed(proto, {"x": 0})
 
 
+def test_routing_by_agreement_with_einsum_is_freed():
+    """As capsule networks are exported: the first weights are a constant for one row."""
+    proto = model_of(
+        [
+            node("Einsum", ["w", "x"], ["u"], equation="kjdi,bji->bkjd"),
+            node("Einsum", ["c", "u"], ["v"], equation="bkj,bkjd->bkd"),
+            node("Einsum", ["u", "v"], ["y"], equation="bkjd,bkd->bkj"),
+        ],
+        {"x": (FLOAT, [1, 5, 8])},
+        {"y": (FLOAT, [1, 4, 5])},
+        {"w": normal(4, 5, 6, 8), "c": normal(1, 4, 5)},
+    )
+    assert_freed(proto, {"x": 0})
+
+
+def test_a_sampling_grid_made_for_one_row_is_freed():
+    proto = model_of(
+        [
+            node("Reshape", ["x", "matrix"], ["theta"]),
+            node("AffineGrid", ["theta", "size"], ["grid"]),
+            node("ReduceMean", ["grid", "axes"], ["y"], keepdims=0),
+        ],
+        {"x": (FLOAT, [1, 6])},
+        {"y": (FLOAT, [1, 4, 2])},
+        {"matrix": ints(1, 2, 3), "size": ints(1, 3, 4, 4), "axes": ints(1)},
+        opset=20,
+    )
+    assert_freed(proto, {"x": 0})
+
+
 def test_an_expand_to_a_batch_of_four_is_freed():
     proto = model_of(
         [node("Expand", ["x", "shape"], ["e"]), node("Mul", ["e", "w"], ["y"])],
@@ -708,6 +738,15 @@ def test_nothing_is_freed_without_such_an_axis_or_with_unequal_batches():
 def test_an_axis_that_the_file_leaves_open_still_has_its_reshapes_freed():
     proto = convolution((1, 48), batch="N")
     assert graph.fixed_batch(proto, "x", 0) is None
+    assert_freed(proto, {"x": 0})
+
+
+def test_an_old_file_whose_initializers_are_inputs_is_freed():
+    proto = vision_transformer("cls")
+    proto.ir_version = 3
+    proto.graph.input.extend(
+        helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in proto.graph.initializer
+    )
     assert_freed(proto, {"x": 0})
 
 

@@ -229,3 +229,18 @@ def test_nan_in_the_scores_stops_the_method():
 def test_threads_below_one_are_refused():
     with pytest.raises(SettingError, match="at least 1"):
         load(affine(W, B), threads=0)
+
+
+def test_inputs_without_rows_stay_as_they_are_for_every_row():
+    nodes = [helper.make_node("Mul", ["x", "scale"], ["s"]), helper.make_node("ReduceSum", ["s", "one"], ["y"])]
+    proto = model_of(
+        nodes,
+        {"x": (FLOAT, ["batch", 3]), "scale": (FLOAT, [3])},
+        {"y": (FLOAT, ["batch", 1])},
+        {"one": np.array([1], np.int64)},
+    )
+    model, scale = load(proto), np.array([1.0, 10.0, 100.0], np.float32)
+    rows = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
+    assert np.allclose(model.predict({"x": rows, "scale": scale})["y"], [[321], [654]])
+    result = onnxplain.explain(model, {"x": rows[:1], "scale": scale}, "exact-shapley", baseline=0)
+    assert np.allclose(result.values["x"], [[1, 20, 300]])

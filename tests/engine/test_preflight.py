@@ -488,6 +488,20 @@ def test_a_name_that_is_no_text_is_refused():
     refused(content, "not UTF-8")
 
 
+def test_damaged_bytes_are_read_or_refused_but_never_break_the_reader():
+    rng, refusals = np.random.default_rng(5), []
+    whole = np.frombuffer(sound().SerializeToString(), np.uint8)
+    for _ in range(400):
+        damaged = whole.copy()
+        damaged[rng.integers(0, len(whole), 2)] = rng.integers(0, 256, 2)
+        try:
+            read_model(damaged.tobytes())
+        except ModelError as error:
+            refusals.append(str(error))
+    assert 100 < len(refusals) < 400  # what hits a weight or a name is not noticed, what hits the structure is
+    assert max(len(text.splitlines()) for text in refusals) <= 6
+
+
 def test_limits_are_those_that_the_messages_state():
     assert preflight.LARGEST_FILE == 2**31 - 1
     assert preflight.DEEPEST == 20

@@ -5,6 +5,7 @@ import math
 from types import SimpleNamespace
 
 import numpy as np
+
 from onnxplain import Features
 
 
@@ -50,7 +51,7 @@ def problem_of(game, seed=0, references=1):
     return SimpleNamespace(
         features=game.features,
         baseline=SimpleNamespace(count=references),
-        game=lambda expected=0: game,
+        game=lambda **_: game,
         rng=lambda stream=0: np.random.default_rng([seed, stream]),
         shapes={"x": (1, game.size)},
         method="",

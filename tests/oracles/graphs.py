@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, helper
+
+from small_graphs import model_of
 
 Shape = Sequence[int | str]
 
@@ -12,22 +14,11 @@ def model(
     nodes: Sequence[NodeProto],
     inputs: Mapping[str, Shape],
     outputs: Mapping[str, Shape],
-    weights: Mapping[str, object] | None = None,
+    weights: Mapping[str, np.ndarray] | None = None,
 ) -> bytes:
-    """Return a model of float32 tensors; shapes hold the batch axis."""
-    constants = {
-        name: array if isinstance(array, np.ndarray) else np.asarray(array, dtype=np.float32)
-        for name, array in (weights or {}).items()
-    }
-    graph = helper.make_graph(
-        list(nodes),
-        "oracle",
-        [helper.make_tensor_value_info(n, TensorProto.FLOAT, list(s)) for n, s in inputs.items()],
-        [helper.make_tensor_value_info(n, TensorProto.FLOAT, list(s)) for n, s in outputs.items()],
-        [numpy_helper.from_array(a, n) for n, a in constants.items()],
-    )
-    opset = [helper.make_opsetid("", 17)]
-    return helper.make_model(graph, ir_version=10, opset_imports=opset).SerializeToString()
+    """Return a model of float32 tensors, serialised; shapes hold the batch axis."""
+    floats = [{name: (TensorProto.FLOAT, axes) for name, axes in ends.items()} for ends in (inputs, outputs)]
+    return model_of(nodes, *floats, dict(weights or {})).SerializeToString()
 
 
 def _ml(x: str) -> list[NodeProto]:
@@ -115,7 +106,7 @@ def triple_sum() -> bytes:
         ],
         {"image": ["batch", 1, 5, 5]},
         {"y": ["batch", 1]},
-        {"axes": np.array([1, 2, 3]), "last": np.array([1]), "three": [3.0]},
+        {"axes": np.array([1, 2, 3]), "last": np.array([1])} | _floats({"three": [3]}),
     )
 
 
@@ -139,7 +130,7 @@ def quadratic(
         ],
         {"x": ["batch", *(shape or (size,))]},
         {"y": ["batch", 1]},
-        {**_floats({"Q": square.T, "w": weights}), "last": np.array([1])},
+        {"last": np.array([1])} | _floats({"Q": square.T, "w": weights}),
     )
 
 
@@ -165,6 +156,66 @@ def sigmoid_of(weights: Sequence[float]) -> bytes:
         {"y": ["batch", 1]},
         _floats({"w": [list(weights)]}),
     )
+
+
+def random_convolutions(seed: int, side: int = 9, channels: int = 3) -> bytes:
+    """Two convolutions of 3x3 with random weights and a dense layer to three scores, over (channels, side, side)."""
+    rng = np.random.default_rng(seed)
+    inner = side - 4
+    weights = {
+        "k1": rng.normal(size=(4, channels, 3, 3)),
+        "k2": rng.normal(size=(4, 4, 3, 3)) / 4,
+        "W": rng.normal(size=(3, 4 * inner * inner)) / 8,
+        "b": rng.normal(size=3),
+    }
+    return model(
+        [
+            helper.make_node("Conv", ["image", "k1"], ["c1"]),
+            helper.make_node("Relu", ["c1"], ["r1"]),
+            helper.make_node("Conv", ["r1", "k2"], ["c2"]),
+            helper.make_node("Tanh", ["c2"], ["r2"]),
+            helper.make_node("Flatten", ["r2"], ["flat"]),
+            helper.make_node("Gemm", ["flat", "W", "b"], ["y"], transB=1),
+        ],
+        {"image": ["batch", channels, side, side]},
+        {"y": ["batch", 3]},
+        _floats(weights),
+    )
+
+
+def random_dense(seed: int, columns: int) -> bytes:
+    """Two dense layers with random weights, to two scores."""
+    rng = np.random.default_rng(seed)
+    weights = {
+        "W1": rng.normal(size=(16, columns)),
+        "b1": rng.normal(size=16),
+        "W2": rng.normal(size=(2, 16)),
+        "b2": rng.normal(size=2),
+    }
+    return model(
+        [
+            helper.make_node("Gemm", ["x", "W1", "b1"], ["h"], transB=1),
+            helper.make_node("Relu", ["h"], ["r"]),
+            helper.make_node("Gemm", ["r", "W2", "b2"], ["y"], transB=1),
+        ],
+        {"x": ["batch", columns]},
+        {"y": ["batch", 2]},
+        _floats(weights),
+    )
+
+
+def token_sums(seed: int, words: int, length: int) -> bytes:
+    """Two scores of ``length`` token numbers (int64): ReLU of the sum of random embeddings."""
+    return model_of(
+        [
+            helper.make_node("Gather", ["table", "tokens"], ["embedded"]),
+            helper.make_node("ReduceSum", ["embedded", "axis"], ["sum"], keepdims=0),
+            helper.make_node("Relu", ["sum"], ["y"]),
+        ],
+        {"tokens": (TensorProto.INT64, ["batch", length])},
+        {"y": (TensorProto.FLOAT, ["batch", 2])},
+        {"axis": np.array([1])} | _floats({"table": np.random.default_rng(seed).normal(size=(words, 2)) + 0.5}),
+    ).SerializeToString()
 
 
 def _floats(weights: Mapping[str, object]) -> dict[str, np.ndarray]:

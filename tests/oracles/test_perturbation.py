@@ -4,8 +4,9 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
-import onnxplain
 import pytest
+
+import onnxplain
 from onnxplain.engine.perturbation.coalitions import pairs_of, stratum_mass
 from onnxplain.engine.perturbation.rise import MaskAverage
 from oracles.graphs import MODELS

@@ -1,8 +1,9 @@
 import numpy as np
-import onnxplain
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+import onnxplain
 from onnxplain.engine.perturbation.ablation import Ablation
 from oracles.games import NumpyGame, explained, relu_game
 from oracles.graphs import cv

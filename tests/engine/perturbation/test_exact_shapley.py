@@ -1,8 +1,9 @@
 import numpy as np
-import onnxplain
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+import onnxplain
 from onnxplain import SettingError
 from onnxplain.engine.perturbation.exact_shapley import ExactShapley, shapley_values
 from oracles.games import NumpyGame, explained, shapley_by_orders, table_game

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from onnxplain import SettingError
 from onnxplain.engine.masking.layout import MaskedInput
 from onnxplain.engine.perturbation.axes import Axes

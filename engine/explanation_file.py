@@ -1,0 +1,178 @@
+"""The file of an Explanation: one ``.npz`` without pickles, and how it is read when it may be hostile.
+
+It holds the arrays under ``values/INPUT``, ``feeds/INPUT`` and so on, and the rest as JSON under ``header``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import InputError, printable
+from .explanation import Explanation
+from .home import write_whole
+from .inputs.array_file import MAX_BYTES, RATIO_FREE, read_arrays
+from .inputs.sample import Sample
+from .settings import plain
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FORMAT = "onnxplain-explanation"
+SCHEMA_VERSION = 1
+_ARRAY = "onnxplain-array"  # stands for an array in the settings of the header
+_APART = {"values", "standard_error", "feature_values", "feature_errors", "feature_labels", "extras", "sample"}
+_SAMPLE = ("modality", "source", "image_input", "columns", "raw", "label", "preprocessing")
+_TYPES: dict[str, tuple[type, ...]] = {
+    "method": (str,),
+    "target": (str,),
+    "label": (str,),
+    "settings": (dict,),
+    "manifest": (dict,),
+    "score": (int, float),
+    "baseline_score": (int, float, type(None)),
+    "gap": (int, float, type(None)),
+    "seconds": (int, float),
+    "evaluations": (int,),
+    "feature_names": (list,),
+    "notes": (list,),
+}
+
+
+def write(explanation: Explanation, path: Path) -> Path:
+    """Write one file, whole or not at all, and return its path; see ``Explanation.save``."""
+    whole = path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
+    in_settings: list[np.ndarray] = []
+    header = json.dumps(_header(explanation, in_settings)).encode()
+    arrays = explanation.arrays() | {f"settings/{k}": a for k, a in enumerate(in_settings)}
+    packed = io.BytesIO()
+    # Beyond this size, zeros alone would pack like a decompression bomb, which is refused when it is read.
+    save = np.savez if any(a.nbytes > RATIO_FREE for a in arrays.values()) else np.savez_compressed
+    named = {_key(name): array for name, array in arrays.items()}
+    save(packed, allow_pickle=False, header=np.frombuffer(header, dtype=np.uint8), **named)
+    try:
+        whole.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(whole, packed.getvalue())
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"cannot write '{printable(whole)}': {getattr(error, 'strerror', None) or error}",
+            tip=f"{packed.tell():,} bytes are needed",
+        ) from None
+    return whole
+
+
+def read(path: Path) -> Explanation:
+    """Read a saved explanation; see ``Explanation.load``."""
+    arrays = read_arrays(path, MAX_BYTES)
+    header = _read_header(arrays)
+    version = header.get("schema_version")
+    if header.get("format") != FORMAT or not isinstance(version, int):
+        raise InputError(f"'{printable(path)}' is not a saved explanation")
+    if version > SCHEMA_VERSION:
+        raise InputError(f"'{printable(path)}' was written by a newer onnxplain", tip="pip install -U onnxplain")
+    try:
+        return _rebuilt(header, arrays)
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeError, RecursionError) as error:
+        raise InputError(f"'{printable(path)}' is not a whole explanation", where=printable(error)[:120]) from None
+
+
+def header_of(explanation: Explanation) -> dict[str, Any]:
+    """Return all but the arrays, as JSON holds it; an array in the settings leaves its number."""
+    return _header(explanation, [])
+
+
+def _header(explanation: Explanation, in_settings: list[np.ndarray]) -> dict[str, Any]:
+    """Return all but the arrays, as JSON holds it; those in the settings are put into ``in_settings``."""
+    fields = {f.name: getattr(explanation, f.name) for f in dataclasses.fields(explanation) if f.name not in _APART}
+    fields["settings"] = _without_arrays(explanation.settings, in_settings)
+    sample = None
+    if explanation.sample is not None:
+        sample = {name: getattr(explanation.sample, name) for name in _SAMPLE}
+    found: dict[str, Any] = plain({"format": FORMAT, "schema_version": SCHEMA_VERSION, **fields, "sample": sample})
+    return found
+
+
+def _read_header(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Take the header out of a file's arrays; empty if there is none."""
+    packed = arrays.pop("header", np.zeros(0, dtype=np.uint8))
+    try:
+        header = json.loads(packed.tobytes())
+    except (ValueError, RecursionError):
+        return {}
+    return header if isinstance(header, dict) else {}
+
+
+def _rebuilt(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Explanation:
+    """Put an explanation together; raises whatever comes of a header or arrays that do not fit."""
+
+    def group(prefix: str, kinds: str = "fiub") -> dict[str, np.ndarray]:
+        found = {_name(k).removeprefix(prefix): a for k, a in arrays.items() if _name(k).startswith(prefix)}
+        return {name: _of_kind(name, array, kinds) for name, array in found.items()}
+
+    for name, kinds in _TYPES.items():
+        if not isinstance(header[name], kinds) or isinstance(header[name], bool):
+            raise TypeError(f"{name} is {header[name]!r}")
+    sample = None
+    if header["sample"] is not None:
+        kept = {name: header["sample"][name] for name in _SAMPLE}
+        kept |= {"columns": tuple(map(str, kept["columns"])), "raw": tuple(map(str, kept["raw"]))}
+        feeds = {n: a.astype(object) if a.dtype.kind == "U" else a for n, a in group("feeds/", "fiubU").items()}
+        sample = Sample(feeds=feeds, image=arrays.get("image"), **kept)
+    names = tuple(map(str, header["feature_names"]))
+    per_feature = {n: _of_kind(n, arrays[n], "fiub") for n in ("feature_values", "feature_errors") if n in arrays}
+    if names and any(array.shape != (len(names),) for array in per_feature.values()):
+        raise ValueError(f"{len(names)} feature names do not fit the values")
+    plain_fields = {name: header[name] for name in _TYPES if name not in {"feature_names", "notes", "settings"}}
+    return Explanation(
+        values=group("values/"),
+        settings=_with_arrays(header["settings"], arrays),
+        standard_error=group("standard_error/") or None,
+        feature_names=names,
+        feature_labels=group("feature_labels/"),
+        extras=group("extras/", "fiubcU"),
+        notes=tuple(map(str, header["notes"])),
+        sample=sample,
+        **per_feature,
+        **plain_fields,
+    )
+
+
+def _of_kind(name: str, array: np.ndarray, kinds: str) -> np.ndarray:
+    if array.dtype.kind not in kinds:
+        raise TypeError(f"array '{name}' holds {array.dtype}")
+    return array
+
+
+def _without_arrays(value: Any, found: list[np.ndarray]) -> Any:
+    """Put the arrays in a setting into ``found``, and their numbers in their places."""
+    if isinstance(value, np.ndarray):
+        found.append(value)
+        return {_ARRAY: len(found) - 1}
+    if isinstance(value, dict):
+        return {k: _without_arrays(v, found) for k, v in value.items()}
+    return [_without_arrays(v, found) for v in value] if isinstance(value, list | tuple) else value
+
+
+def _with_arrays(value: Any, arrays: dict[str, np.ndarray]) -> Any:
+    """Undo ``_without_arrays``; lists stay lists."""
+    if isinstance(value, dict) and value.keys() == {_ARRAY}:
+        return arrays[f"settings/{value[_ARRAY]}"]
+    if isinstance(value, dict):
+        return {k: _with_arrays(v, arrays) for k, v in value.items()}
+    return [_with_arrays(v, arrays) for v in value] if isinstance(value, list) else value
+
+
+def _key(name: str) -> str:
+    """Return an archive member's name that is safe whatever the tensor is called."""
+    return "".join(c if (c.isalnum() and c.isascii()) or c in "_-./" else f"%{ord(c):x};" for c in name).replace(
+        "..", "%2e;."
+    )
+
+
+def _name(key: str) -> str:
+    parts = key.split("%")
+    return parts[0] + "".join(chr(int(code, 16)) + rest for code, _, rest in (p.partition(";") for p in parts[1:]))
