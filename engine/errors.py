@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+LONGEST_NAME = 200  # characters of a name in a tip; models and files may hold names of any length
+
+
 class OnnxplainError(Exception):
     """Base of all errors whose cause is known.
 
@@ -61,7 +64,7 @@ def printable(text: object) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a tip that names the known names closest to ``name``, or how many there are; empty if none are known."""
-    names = sorted({str(k) for k in known})
+    name, names = name[:LONGEST_NAME], sorted({str(k)[:LONGEST_NAME] for k in known})
     if not names:
         return ""
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 FORMAT = "onnxplain-explanation"
 SCHEMA_VERSION = 1
+LONGEST_NAME = 65_000  # of a member of a zip archive
 _ARRAY = "onnxplain-array"  # stands for an array in the settings of the header
 _APART = {"values", "standard_error", "feature_values", "feature_errors", "feature_labels", "extras", "sample"}
 _SAMPLE = ("modality", "source", "image_input", "columns", "raw", "label", "preprocessing")
@@ -53,6 +54,10 @@ def write(explanation: Explanation, path: Path) -> Path:
     # Beyond this size, zeros alone would pack like a decompression bomb, which is refused when it is read.
     save = np.savez if any(a.nbytes > RATIO_FREE for a in arrays.values()) else np.savez_compressed
     named = {_key(name): array for name, array in arrays.items()}
+    if max(map(len, named)) > LONGEST_NAME:
+        raise InputError(
+            f"cannot write '{printable(whole)}': a tensor's name has more than {LONGEST_NAME:,} characters"
+        )
     save(packed, allow_pickle=False, header=np.frombuffer(header, dtype=np.uint8), **named)
     try:
         whole.parent.mkdir(parents=True, exist_ok=True)

@@ -60,7 +60,9 @@ class Game:
         self._runner = model.runner(target, sample.feeds, expected=expected * baseline.count)
         self._chunk = max(1, self._runner.batch // baseline.count)
         self._known: dict[bytes, float] = {}
+        self._ends = {present: _keys(np.full((1, features.size), present))[0] for present in (True, False)}
         self._full: float | None = None
+        self._empty: float | None = None
 
     @property
     def size(self) -> int:
@@ -76,15 +78,20 @@ class Game:
     def full(self) -> float:
         """The score of the input as it is."""
         if self._full is None:
-            self.evaluations += 1
-            self._full = float(self._finite(self._runner.run(self._feeds))[0])
-            self._known[_keys(np.ones((1, self.size), dtype=bool))[0]] = self._full
+            known = self._known.get(self._ends[True])
+            if known is None:
+                self.evaluations += 1
+                known = float(self._finite(self._runner.run(self._feeds))[0])
+                self._known[self._ends[True]] = known
+            self._full = known
         return self._full
 
     @property
     def empty(self) -> float:
         """The score with every feature absent."""
-        return float(self(np.zeros((1, self.size), dtype=bool))[0])
+        if self._empty is None:
+            self._empty = float(self(np.zeros((1, self.size), dtype=bool))[0])
+        return self._empty
 
     def __call__(self, coalitions: np.ndarray) -> np.ndarray:
         """Return the scores (B,) of coalitions (B, M): booleans, or numbers in [0, 1] for partly present features."""
@@ -101,6 +108,7 @@ class Game:
             _ = self.full  # the reference value of the effect, before the stream is under way
         for rows, tag in self._runner.stream(self._batches(chunks)):
             scores = self._reduced(rows, tag.fresh) if rows is not None else np.empty(0)
+            self._remember(dict(zip(tag.fresh_keys, scores.tolist(), strict=bool(tag.keys))))
             result = tag.recall(scores)
             if self._progress is not None:
                 self._progress(len(tag.chunk))
@@ -108,23 +116,32 @@ class Game:
 
     def _batches(self, chunks: Iterable[np.ndarray]) -> Iterator[tuple[dict[str, np.ndarray] | None, _Turn]]:
         ring = [self._buffers() for _ in range(self._runner.depth)]
+        mine: dict[bytes, float] = {}  # coalitions of this stream that have been scored or are under way
         for turn, chunk in enumerate(chunks):
             self._check(chunk)
             if chunk.dtype != np.bool_:
                 yield self._fill(chunk, ring[turn % len(ring)]), _Turn(chunk, len(chunk))
                 continue
-            if len(self._known) >= REMEMBERED:
-                self._known = {}
-            keys, known = _keys(chunk), self._known
-            fresh: dict[bytes, int] = {}
+            if len(mine) >= REMEMBERED:
+                mine = {}
+            keys, fresh = _keys(chunk), dict[bytes, int]()
             for place, key in enumerate(keys):
-                if key not in known:
+                if key in mine:
+                    continue
+                if key not in self._known:
                     fresh[key] = place
-                    known[key] = np.nan  # under way: filled in when this chunk's scores come
+                mine[key] = self._known.get(key, np.nan)
             places = list(fresh.values())
             part = chunk if len(places) == len(chunk) else chunk[places]
             feeds = self._fill(part, ring[turn % len(ring)]) if places else None
-            yield feeds, _Turn(chunk, len(places), keys, list(fresh), known)
+            yield feeds, _Turn(chunk, len(places), keys, list(fresh), mine)
+
+    def _remember(self, scores: dict[bytes, float]) -> None:
+        """Keep scores for later streams; when there are too many, start again with the two ends."""
+        if len(self._known) + len(scores) > REMEMBERED:
+            ends = {self._ends[True]: self._full, self._ends[False]: self._empty}
+            self._known = {key: score for key, score in ends.items() if score is not None}
+        self._known |= scores
 
     def _buffers(self) -> dict[str, np.ndarray]:
         rows = self._chunk * self.baseline.count
@@ -162,7 +179,7 @@ class Game:
     def _check(self, coalitions: np.ndarray) -> None:
         if coalitions.ndim != 2 or coalitions.shape[1] != self.size:
             raise InputError(f"coalitions have the shape {coalitions.shape}; this game takes (rows, {self.size})")
-        if coalitions.dtype != np.bool_ and not self.baseline.soft:
+        if coalitions.dtype != np.bool_ and any(self._feeds[n].dtype.kind != "f" for n in self._blends):
             raise InputError("partly present features need inputs of floating-point numbers")
 
 

@@ -22,7 +22,7 @@ def home() -> Path:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file so that it is there whole or not at all: temporary file beside it, sync, rename."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=".onnxplain-", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -40,22 +40,23 @@ def write_whole(path: Path, data: bytes) -> None:
 
 def recall(file: str, key: str) -> Any:
     """Return what ``remember`` kept under ``key``, or None; a damaged file is as good as none."""
-    try:
-        kept = json.loads((home() / file).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return kept.get(key) if isinstance(kept, dict) else None
+    return _kept(file).get(key)
 
 
 def remember(file: str, key: str, value: Any, limit: int = 500) -> None:
-    """Keep ``value`` under ``key`` in a JSON file of the cache folder; a folder that refuses keeps nothing."""
+    """Keep ``value`` under ``key`` in a JSON file of the cache folder: the last ``limit``, or none if it refuses."""
     path = home() / file
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        kept = {}
-    kept = dict(list(kept.items())[-limit:]) if isinstance(kept, dict) else {}
-    kept[key] = value
+    others = [pair for pair in _kept(file).items() if pair[0] != key]
+    kept = dict([*others, (key, value)][-limit:])
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, json.dumps(kept, indent=1).encode())
+
+
+def _kept(file: str) -> dict[str, Any]:
+    """Return what a JSON file of the cache folder holds; nothing if it is damaged."""
+    try:
+        kept = json.loads((home() / file).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return kept if isinstance(kept, dict) else {}

@@ -83,6 +83,7 @@ class Model:
         self._proto: onnx.ModelProto = graph.normalise(dropped, max_ir=runtime.MAX_IR, max_opset=runtime.MAX_OPSET)
         self.spec = self._find_spec(spec)
         self._variants: dict[tuple[str, ...], Variant] = {}
+        self.layouts: dict[str, runtime.Layout] = {}  # measured ones, by model, target and shapes
         self.layout: runtime.Layout | None = None  # set to override the measured choice, as a replay does
 
     @cached_property

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -168,12 +169,19 @@ class Session:
     def run(self, feeds: Feeds, halt: Halt | None = None) -> list[np.ndarray]:
         """Return the outputs for one batch.
 
-        Raises ``InputError`` or ``ModelError`` with ONNX Runtime's own reason.
+        ``halt`` is given by who waits in another thread; without it the run is waited for here, interruptibly. Raises
+        ``InputError`` or ``ModelError`` with ONNX Runtime's own reason.
         """
+        if halt is None:
+            halt = Halt()
+            try:
+                return patiently(partial(self.run, feeds, halt), "running the model")
+            except BaseException:
+                halt()
+                raise
         try:
             if self.device.memory == "cpu" or self._strings:
-                given = {name: feeds[name] for name in self.inputs}
-                return list(self._session.run(None, given, halt.options if halt else None))
+                return list(self._session.run(None, {name: feeds[name] for name in self.inputs}, halt.options))
             return self.run_bound(feeds, halt)
         except RUNTIME_ERRORS as error:
             raise _translated(error) from None

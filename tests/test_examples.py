@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import onnxplain
+from onnxplain.engine.masking.baseline_words import BASELINES
+from onnxplain.engine.masking.feature_words import FEATURES
 from onnxplain.engine.registry import unregister
 from source_tree import ROOT, sources
 
@@ -50,3 +52,13 @@ def test_the_method_of_contributing_explains(tmp_path):
         unregister("keep-one-in")
     assert found.values["image"].shape == image.shape
     assert found.values["image"] == pytest.approx(found.score - found.baseline_score)
+
+
+def test_the_pages_name_every_word_for_features_and_baselines():
+    text = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    told = {word.partition(":")[0] for row in re.findall(r"^\| (`.*?) \|", text, re.MULTILINE) for word in words(row)}
+    assert told == {*FEATURES, *BASELINES}
+
+
+def words(cell):
+    return re.findall(r"`([^`]+)`", cell)

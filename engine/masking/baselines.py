@@ -28,8 +28,3 @@ class Baseline:
     def count(self) -> int:
         """The number of references, R."""
         return next((len(r) for r in self.references.values()), 1)
-
-    @property
-    def soft(self) -> bool:
-        """True where references are numbers, so that a feature can be partly present."""
-        return all(r.dtype.kind == "f" for r in self.references.values())

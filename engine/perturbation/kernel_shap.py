@@ -47,8 +47,9 @@ class KernelShap:
 
     The standard error comes from the sampled pairs' residuals: the regression is linearised around its solution, each
     residual is divided by one minus its leverage, and pairs of a size of which most were drawn count for less. The
-    budget counts model evaluations: a coalition costs one per reference, the input itself one more. Libraries differ
-    in how they draw: shap draws with repeats and adds up their weights; Captum does not pair, and draws with repeats.
+    budget counts model evaluations: a coalition costs one per reference, the input itself one more. A tolerance is
+    looked at after every 128 sampled pairs (M, if that is more). Libraries differ in how they draw: shap draws with
+    repeats and adds up their weights; Captum does not pair, and draws with repeats.
 
     Source: Lundberg and Lee 2017, arXiv:1705.07874, theorem 2; pairs, the constraint and convergence: Covert and Lee
     2021, Improving KernelSHAP, arXiv:2012.01536.

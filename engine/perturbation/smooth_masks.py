@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -139,6 +140,7 @@ def draw_masks(
         yield masks[0] if len(masks) == 1 else np.concatenate(masks, axis=1)
 
 
+@lru_cache(maxsize=16)
 def _enlargement(cells: int, size: int) -> np.ndarray:
     """Return the matrix (size, cells) of linear interpolation with half-pixel centres and clamped edges, float32."""
     centres = np.clip((np.arange(size) + 0.5) * cells / size - 0.5, 0, cells - 1)

@@ -76,8 +76,12 @@ def windows_over(axes: Axes, window: Sizes, stride: Sizes, method: str) -> Windo
             raise SettingError(
                 f"{method}.window {list(size)} is larger than input {axes}", tip="give a smaller one, or one per axis"
             )
-    step = _per_axis(stride, axes, f"{method}.stride") or tuple(max(1, wide // 2) for wide in size)
     whole = axes.channel is not None and size[axes.channel] == axes.sizes[axes.channel]
+    same = size_setting(stride, axes, f"{method}.stride")
+    if isinstance(same, int) and not whole:
+        step = (same,) * len(size)
+    else:
+        step = _per_axis(stride, axes, f"{method}.stride") or tuple(max(1, wide // 2) for wide in size)
     kept = [k for k in range(len(axes.sizes)) if not whole or k != axes.channel]
     for k in kept:
         if step[k] > size[k]:

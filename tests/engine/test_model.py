@@ -84,7 +84,7 @@ def test_a_model_without_a_batch_axis_takes_one_instance_as_it_is():
     model, x = load(proto), np.arange(12, dtype=np.float32).reshape(3, 2, 2)
     assert np.allclose(model.predict(x)["y"], [30, 36])
     assert model.batching == "looped"
-    result = onnxplain.explain(model, x, "occlusion", target="y[1]", window=(1, 1, 1), stride=(1, 1, 1), baseline=0)
+    result = onnxplain.explain(model, x, "occlusion", target="y[1]", window=(1, 1, 1), stride=1, baseline=0)
     assert result.values["x"].shape == (3, 2, 2)
     assert np.allclose(result.values["x"], x * [0, 1])
 

@@ -37,7 +37,6 @@ def test_auto_is_zero_without_background_data(image, bare):
         assert (baseline.name, baseline.count, baseline.reduce) == ("zero", 1, "mean")
         assert not baseline.references["x"].any()
         assert baseline.references["x"].shape == case[1].feeds["x"].shape
-        assert baseline.soft
 
 
 def test_auto_is_the_background_of_a_table(table):
@@ -86,7 +85,6 @@ def test_number_is_in_the_models_units(image, number):
 def test_number_for_whole_numbers_must_be_whole(make):
     case = make(("ids", np.array([[5, 6, 7]])))
     assert resolve(3.0, case).references["ids"].tolist() == [[3, 3, 3]]
-    assert not resolve(3.0, case).soft
     with pytest.raises(SettingError, match=r"input 'ids': int64 \(1, 3\) \(F\) cannot hold the baseline 0.5"):
         resolve(0.5, case)
 
@@ -201,7 +199,6 @@ def test_text_needs_text(text, setting):
 def test_text_stands_for_itself_in_a_dict(text):
     baseline = resolve({"sex": "unknown", "age": 30}, text)
     assert baseline.references["sex"].tolist() == [["unknown"]]
-    assert not baseline.soft
     assert resolve({"sex": ""}, text).references["sex"].tolist() == [[""]]
     for word in ("zero", "mean"):
         with pytest.raises(SettingError, match="text"):

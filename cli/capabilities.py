@@ -1,0 +1,138 @@
+"""What can be explained of a model and how, found without an input of the user's."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+from ..engine.errors import OnnxplainError, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+
+    from ..engine.model import Model, TensorSpec
+    from ..engine.registry import Plugin
+    from ..engine.spec import ModelSpec
+
+OPEN_SIZES = {"H": 224, "W": 224, "T": 16}  # for axes whose size the model leaves open
+GRADIENTS = 'needs gradients: pip install "onnxplain[torch]"'
+
+
+def batching(model: Model) -> tuple[str, str]:
+    """Run the model on made-up numbers; return how it takes rows (empty if that fails) and why it fails."""
+    reason = ""
+    for feeds in _made_up(model):
+        try:
+            model.predict(feeds)
+        except OnnxplainError as error:
+            reason = reason or f"{error.message}{f' ({error.where})' if error.where else ''}"
+        else:
+            return model.batching, ""
+    return "", reason
+
+
+def _made_up(model: Model) -> Iterator[dict[str, np.ndarray]]:
+    """Yield one row of numbers from 0 to 1, whole numbers being 0; then the same with whole numbers of 1."""
+    import numpy as np
+
+    layouts = {name: entry["layout"] for name, entry in preprocessing(model).items()}
+    for whole in (0, 1):
+        rng = np.random.default_rng(0)
+        yield {i.name: _feed(i, layouts[i.name], whole, rng) for i in model.inputs}
+
+
+def _feed(tensor: TensorSpec, layout: str, whole: int, rng: np.random.Generator) -> np.ndarray:
+    import numpy as np
+
+    letters = layout if len(layout) == len(tensor.shape) else " " * len(tensor.shape)
+    shape = tuple(
+        1
+        if axis == tensor.batch_axis and not isinstance(n, int)
+        else n
+        if isinstance(n, int)
+        else OPEN_SIZES.get(letter, 1)
+        for axis, (n, letter) in enumerate(zip(tensor.shape, letters, strict=True))
+    )
+    if tensor.dtype.kind == "O":
+        return np.full(shape, "", dtype=object)
+    return rng.random(shape).astype(tensor.dtype) if tensor.dtype.kind == "f" else np.full(shape, whole, tensor.dtype)
+
+
+def default_target(model: Model) -> dict[str, Any]:
+    """Return what is explained where no target is given, as names and in words; without an output nothing can be."""
+    try:
+        output = model.default_output
+    except OnnxplainError as error:
+        return {"output": None, "tensor": None, "cut": None, "text": f"none: {error.message}"}
+    cut = model.final_activation(output)
+    tensor, activation = cut if cut is not None else (output, None)
+    chosen = model.spec.target
+    text = f"{'the predicted class' if chosen == 'top' else printable(chosen)} of '{printable(output)}'"
+    if activation is not None:
+        text += f", before its final {activation} (tensor '{printable(tensor)}')"
+    return {"output": output, "tensor": tensor, "cut": activation, "text": text}
+
+
+def preprocessing(model: Model) -> dict[str, dict[str, Any]]:
+    """Return for each input its modality, layout and how image files are prepared; ``assumed`` marks a first guess."""
+    from ..engine.spec import complete_spec
+
+    known = complete_spec(model.spec, model.inputs)
+    guessed = spec_to_write(model)
+    found = {}
+    for name, entry in known.inputs.items():
+        chosen = entry.preprocessing or guessed.inputs[name].preprocessing
+        found[name] = {
+            "modality": entry.modality,
+            "layout": entry.layout,
+            "problem": entry.problem,
+            "columns": len(entry.columns),
+            "assumed": entry.preprocessing is None and chosen is not None,
+            "preprocessing": dataclasses.asdict(chosen) if chosen is not None else None,
+        }
+    return found
+
+
+def spec_to_write(model: Model) -> ModelSpec:
+    """Return all that is known of a model as a spec, with first guesses where nothing is."""
+    from ..engine.spec import complete_spec, infer_spec
+
+    known = complete_spec(model.spec, model.inputs)
+    output = default_target(model)["output"]
+    shape = next((o.shape for o in model.outputs if o.name == output), None)
+    guessed = infer_spec(model.inputs, shape, model.labels)
+    inputs = {
+        name: entry
+        if entry.preprocessing is not None or entry.problem or entry.modality != "image"
+        else dataclasses.replace(entry, preprocessing=guessed.inputs[name].preprocessing)
+        for name, entry in known.inputs.items()
+    }
+    return dataclasses.replace(known, task=known.task or guessed.task, labels=model.labels, inputs=inputs)
+
+
+def capabilities(model: Model) -> list[dict[str, Any]]:
+    """Return for each method whether it can explain this model, and why not."""
+    from ..engine.registry import plugins
+
+    kinds = {entry["modality"] for entry in preprocessing(model).values()}
+    target = default_target(model)
+    found = []
+    for plugin in plugins("explainer"):
+        why = _hindrance(plugin, kinds, target)
+        found.append({"name": plugin.name, "can_run": not why, "why": why or None})
+    return found
+
+
+def _hindrance(plugin: Plugin, kinds: set[str], target: dict[str, Any]) -> str:
+    from .. import GRADIENT
+
+    if target["output"] is None:
+        return f"{target['text'].removeprefix('none: ')}; name a tensor with --target"
+    if plugin.modalities and not kinds & set(plugin.modalities):
+        return f"it explains {', '.join(plugin.modalities)}; this model takes {', '.join(sorted(kinds))}"
+    if GRADIENT in plugin.needs and importlib.util.find_spec("torch") is None:
+        return GRADIENTS
+    return ""

@@ -1,0 +1,119 @@
+"""The folder of ``-o``: an array file and a picture per explanation, and one page with all of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..engine.errors import InputError, printable
+
+if TYPE_CHECKING:
+    from ..engine.explanation import Explanation
+    from ..engine.render import PageSection
+
+PAGE = "index.html"
+MOST_SECTIONS = 200  # on the page; all explanations get their own files
+LONGEST_STEM = 80
+SIGNATURE = b"Written by onnxplain"
+
+
+@dataclass
+class Folder:
+    """Where results go. ``add`` writes what one explanation gives, ``finish`` the page."""
+
+    path: Path
+    mode: str | None = None  # of the pictures; None for what suits the method
+    picture: str = "png"
+    title: str = "Explanations"
+    sections: list[PageSection] = field(default_factory=list)
+    count: int = 0
+    _stems: dict[str, str] = field(default_factory=dict)  # by the input that they name
+
+    @classmethod
+    def open(cls, name: str, *, mode: str | None = None, picture: str = "png", title: str = "Explanations") -> Folder:
+        """Check that files can be written there, before anything is computed.
+
+        Raises ``InputError`` where they cannot, and where a page of someone else's is in the way.
+        """
+        path = Path(name)
+        _check_writable(path)
+        _check_own(path / PAGE)
+        return cls(path, mode, picture, title)
+
+    def add(self, explanation: Explanation, text: tuple[str, ...] = ()) -> list[Path]:
+        """Write ``STEM.METHOD.npz`` and the picture beside it; ``text`` is said on the page. Returns their paths."""
+        from ..engine.render import save, section
+
+        stem = self._stem(explanation.sample.source if explanation.sample is not None else "")
+        name = f"{stem}.{explanation.method}"
+        files = [
+            explanation.save(self.path / f"{name}.npz"),
+            save(explanation, self.path / f"{name}.{self.picture}", mode=self.mode),
+        ]
+        self.count += 1
+        if len(self.sections) < MOST_SECTIONS:
+            part = section(explanation, text, mode=self.mode)
+            self.sections.append(dataclasses.replace(part, title=f"{stem}, {part.title}"))
+        return files
+
+    def finish(self, lead: str = "") -> Path:
+        """Write the page and return its path."""
+        from ..engine.render import page
+
+        if self.count > len(self.sections):
+            lead = f"{lead} The first {len(self.sections)} of {self.count}; the others have their own files.".strip()
+        return page(self.title, self.sections, self.path / PAGE, lead=lead)
+
+    def _stem(self, source: str) -> str:
+        """Return a file name for an input, the same for the same input and different for others."""
+        if source not in self._stems:
+            stem = _stem(source)
+            taken = {name.lower() for name in self._stems.values()}
+            names = (stem if k == 1 else f"{stem}-{k}" for k in range(1, len(taken) + 2))
+            self._stems[source] = next(name for name in names if name.lower() not in taken)
+        return self._stems[source]
+
+
+def _stem(source: str) -> str:
+    """Return ``rows-3`` for ``data/rows.csv:3`` and ``cat`` for ``photos/cat.jpg``."""
+    whole = Path(source).name
+    name, colon, row = whole.rpartition(":")
+    if not colon or not row.isdigit():
+        name, row = whole, ""
+    stem = Path(name).stem + (f"-{row}" if row else "")
+    kept = "".join(c if c.isprintable() and c not in '/\\:*?"<>|' else "_" for c in stem)
+    return kept.strip()[:LONGEST_STEM] or "input"
+
+
+def _check_writable(path: Path) -> None:
+    """Refuse a path that is no folder, or in which no file can be made; nothing is left there."""
+    place = next(p for p in (path.absolute(), *path.absolute().parents) if os.path.lexists(p))
+    where = printable(path)
+    if not place.is_dir():
+        what = "is a file" if place.is_file() else "is not a folder"
+        raise InputError(f"cannot write results: '{printable(place)}' {what}", where=where, tip="name another folder")
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            return
+    except OSError as error:
+        raise InputError(f"cannot write results: {error.strerror}", where=where, tip="name another folder") from None
+
+
+def _check_own(page: Path) -> None:
+    """Refuse to overwrite a page that onnxplain did not write."""
+    try:
+        with page.open("rb") as file:
+            file.seek(-min(500, page.stat().st_size), os.SEEK_END)
+            is_own = SIGNATURE in file.read()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise InputError(f"'{printable(page)}' cannot be read: {error.strerror}") from None
+    if not is_own:
+        raise InputError(
+            f"'{printable(page)}' was not written by onnxplain; it is not overwritten", tip="name another folder"
+        )

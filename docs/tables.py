@@ -1,0 +1,87 @@
+"""Fills the marks ``<!-- table: NAME -->`` of the pages from the package itself, so that each fact has one source."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import onnxplain
+from onnxplain.cli import main
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+WIDTH = 96  # columns of a help text
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Replace the marks of a page; mkdocs calls this for each."""
+    for name, fill in TABLES.items():
+        mark = f"<!-- table: {name} -->"
+        if mark in markdown:
+            markdown = markdown.replace(mark, fill())
+    return markdown
+
+
+def methods() -> str:
+    """Return all plug-ins, by name: what each does, what it needs and what it takes."""
+    rows = [
+        (f"[`{p.name}`](#{p.name})", p.kind, p.summary, ", ".join(p.to_json()["needs"]), ", ".join(p.modalities))
+        for p in onnxplain.methods()
+    ]
+    return table(("name", "kind", "what it gives", "needs", "inputs"), rows)
+
+
+def settings() -> str:
+    """Return a section for each plug-in: its summary, source and settings."""
+    return "\n\n".join(section(p) for p in onnxplain.methods())
+
+
+def section(plugin: onnxplain.Plugin) -> str:
+    """Return heading, summary, source and settings of one plug-in."""
+    rows = [
+        (f"`{s.name}`", f"`{s.type_name}`", f"`{s.default}`", f"{s.help}; {s.bounds}" if s.bounds else s.help)
+        for s in plugin.settings
+    ]
+    parts = [f"### {plugin.name}", plugin.summary]
+    if plugin.source:
+        parts.append(f"Source: {plugin.source}.")
+    if rows:
+        parts.append(table(("setting", "type", "default", "meaning"), rows))
+    return "\n\n".join(parts)
+
+
+def models() -> str:
+    """Return the demonstration models."""
+    rows = [(f"`{r.name}`", r.title, r.task, r.modality, r.licence) for r in onnxplain.models.recipes()]
+    return table(("name", "what it is", "task", "input", "licence"), rows)
+
+
+def commands() -> str:
+    """Return the help text of every command, each under a heading."""
+    parts = []
+    for context in contexts(main, "onnxplain", None):
+        parts += [f"## {context.command_path}", f"```text\n{context.get_help().replace(chr(8), '').rstrip()}\n```"]
+    return "\n\n".join(parts)
+
+
+def contexts(command: click.Command, name: str, parent: click.Context | None) -> Iterator[click.Context]:
+    """Yield the context of a command and of all commands below it."""
+    width = {"terminal_width": WIDTH, "max_content_width": WIDTH}
+    context = command.make_context(name, [], parent, resilient_parsing=True, **width)
+    yield context
+    if isinstance(command, click.Group):
+        for below in command.list_commands(context):
+            found = command.get_command(context, below)
+            if found is not None:
+                yield from contexts(found, below, context)
+
+
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """Return a Markdown table."""
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+TABLES = {"commands": commands, "methods": methods, "models": models, "settings": settings}

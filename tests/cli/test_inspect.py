@@ -1,0 +1,141 @@
+"""``onnxplain inspect``: what is said of a model, and the spec that it writes."""
+
+import json
+import shutil
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from onnxplain.engine.spec import read_spec
+from onnxplain.models import catalogue
+from small_graphs import affine, model_of
+
+
+def inspected(run, *args):
+    result = run("inspect", *args, "--json")
+    assert result.exit_code == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def test_json_of_the_digit_network(run):
+    found = inspected(run, "digits-cnn")
+    assert found["schema_version"] == 1
+    assert found["model"]["opset"] == {"ai.onnx": 17}
+    assert found["model"]["digest"] == catalogue.find("digits-cnn").digest
+    assert found["model"]["inputs"] == [
+        {"name": "image", "dtype": "float32", "shape": ["batch", 1, 8, 8], "batch_axis": 0}
+    ]
+    target = found["default_target"]
+    assert (target["output"], target["tensor"], target["cut"].lower()) == ("probabilities", "logits", "softmax")
+    assert (found["batching"], found["labels"], found["task"]) == ("any", 10, "classification")
+    assert found["preprocessing"]["image"]["assumed"] is False
+    assert all(m["can_run"] for m in found["methods"])
+    assert "tensors" not in found
+
+
+def test_text_says_the_same(run):
+    shown = run("inspect", "digits-cnn").stdout
+    assert "the predicted class of 'probabilities', before its final" in shown
+    assert "any number of rows a run" in shown
+    assert "(batch, 1, 8, 8)" in shown
+    assert "occlusion" in shown
+
+
+def test_tensors_are_listed_in_graph_order(run):
+    names = [t["name"] for t in inspected(run, "digits-cnn", "--tensors")["tensors"]]
+    assert names[0] == "conv1"
+    assert names[-2:] == ["logits", "probabilities"]
+    assert "relu1          Relu     float32  (batch, 16, 8, 8)" in run("inspect", "digits-cnn", "--tensors").stdout
+
+
+@pytest.mark.parametrize(("axes", "batching"), [(("batch",), "any"), ((1,), "freed")])
+def test_batching_is_found_by_running(run, tmp_path, axes, batching):
+    onnx.save(affine(np.eye(3), np.zeros(3), axes=axes), tmp_path / "m.onnx")
+    assert inspected(run, "m.onnx")["batching"] == batching
+
+
+def test_model_that_does_not_run_on_made_up_numbers_is_not_established(run, tmp_path):
+    nodes = [helper.make_node("Gather", ["table", "i"], ["y"], axis=0)]
+    proto = model_of(
+        nodes,
+        {"i": (TensorProto.INT64, ["batch", 1])},
+        {"y": (TensorProto.FLOAT, None)},
+        {"table": np.zeros((0, 2), np.float32)},
+    )
+    onnx.save(proto, tmp_path / "m.onnx")
+    found = inspected(run, "m.onnx")
+    assert found["batching"] is None
+    assert found["batching_reason"]
+    assert "not established" in run("inspect", "m.onnx").stdout
+
+
+def test_model_without_scores_says_that_a_target_is_needed(run, tmp_path):
+    nodes = [helper.make_node("ArgMax", ["x"], ["y"], axis=1)]
+    onnx.save(
+        model_of(nodes, {"x": (TensorProto.FLOAT, ["batch", 3])}, {"y": (TensorProto.INT64, ["batch", 1])}),
+        tmp_path / "m.onnx",
+    )
+    found = inspected(run, "m.onnx")
+    assert found["default_target"]["output"] is None
+    assert not any(m["can_run"] for m in found["methods"])
+    assert all("--target" in m["why"] for m in found["methods"])
+
+
+def test_external_files_are_named(run, tmp_path):
+    proto = affine(np.ones((64, 64)), np.zeros(64))
+    onnx.save(
+        proto,
+        tmp_path / "m.onnx",
+        save_as_external_data=True,
+        all_tensors_to_one_file=True,
+        location="m.weights",
+        size_threshold=0,
+    )
+    found = inspected(run, "m.onnx")
+    assert found["model"]["external_files"] == ["m.weights"]
+    assert found["model"]["size"] == sum((tmp_path / n).stat().st_size for n in ("m.onnx", "m.weights"))
+
+
+def test_written_spec_is_read_back_and_never_overwritten_unasked(run, tmp_path):
+    shutil.copy(catalogue.path("digits-cnn"), tmp_path / "bare.onnx")
+    assert inspected(run, "bare.onnx")["preprocessing"]["image"]["assumed"] is True
+    found = inspected(run, "bare.onnx", "--write-spec")
+    assert found["written"] == str(tmp_path / "bare.toml")
+    spec = read_spec(tmp_path / "bare.toml")
+    assert (spec.inputs["image"].modality, spec.inputs["image"].layout) == ("image", "NCHW")
+    assert spec.inputs["image"].preprocessing.size == (8, 8)
+    assert inspected(run, "bare.onnx")["preprocessing"]["image"]["assumed"] is False
+    (tmp_path / "bare.toml").write_text('task = "classification"\n')
+    refused = run("inspect", "bare.onnx", "--write-spec")
+    assert refused.exit_code == 3
+    assert "exists" in refused.stderr
+    assert (tmp_path / "bare.toml").read_text() == 'task = "classification"\n'
+    assert run("inspect", "bare.onnx", "--write-spec", "--force").exit_code == 0
+    assert read_spec(tmp_path / "bare.toml").inputs["image"].preprocessing is not None
+
+
+def test_spec_goes_where_it_is_told(run, linear, tmp_path):
+    result = run("inspect", linear, "--write-spec", "other.toml")
+    assert result.exit_code == 0
+    assert result.stderr.startswith("note: wrote other.toml")
+    spec = read_spec(tmp_path / "other.toml")
+    assert spec.labels == ("small", "large")
+    assert spec.inputs["x"].columns == ("length", "width", "weight")
+
+
+def test_preparation_is_said_in_a_line(run, tmp_path):
+    shutil.copy(catalogue.path("digits-cnn"), tmp_path / "m.onnx")
+    (tmp_path / "m.toml").write_text(
+        '[inputs."image".preprocessing]\nsize = 8\nresize = 12\ncolour = "L"\nscale = 0.5\nmean = 3\nstd = 2\n'
+    )
+    shown = run("inspect", "m.onnx").stdout
+    assert "L, short side to 12, centre crop 8 x 8; (pixels * 0.5 - 3) / 2; as the spec says" in shown
+
+
+def test_wrong_spec_is_refused(run, linear, tmp_path):
+    (tmp_path / "s.toml").write_text("labls = []\n")
+    result = run("inspect", linear, "--spec", "s.toml")
+    assert result.exit_code == 3
+    assert "did you mean 'labels'?" in result.stderr

@@ -1,0 +1,239 @@
+"""Rows: proofs of how a graph takes them, layouts that are measured and remembered, and any number of rows through any."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+import onnxplain
+from onnxplain import Target
+from onnxplain.engine import rows, runtime
+from onnxplain.engine.rows import LAYOUTS, Runner, leading, native
+from onnxplain.engine.runtime import Device, Layout
+from small_graphs import affine, model_of
+
+FLOAT, INT = TensorProto.FLOAT, TensorProto.INT64
+X = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
+Y = Target("0", "y", (0,))
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("ONNXPLAIN_HOME", str(tmp_path))
+    return tmp_path
+
+
+def opened(proto, **options):
+    return onnxplain.load(proto.SerializeToString(), device="cpu", **options)
+
+
+def graph(*nodes, batch="n", constants=None, width=3, out=3, **more):
+    """A graph from x (batch, width) to y (batch, out)."""
+    made = [helper.make_node(*node[:3], **dict(node[3:])) for node in nodes]
+    inputs = {"x": (FLOAT, [batch, width]), **more}
+    return model_of(made, inputs, {"y": (FLOAT, [batch, out])}, constants)
+
+
+def linear():
+    return affine(np.eye(3), np.zeros(3))
+
+
+def loops(model, x):
+    """The rows one at a time, each as a model of its own sees it."""
+    return np.concatenate([model.predict(row[None])["y"] for row in x])
+
+
+# The batch axis of 4 is an axis of a constant: no rewriting frees it.
+def fixed_for_good():
+    return graph(("MatMul", ["I", "x"], ["y"]), batch=4, constants={"I": np.eye(4, dtype=np.float32)})
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 5, 8, 9])
+def test_a_batch_that_cannot_be_freed_is_filled_up(count):
+    x = np.random.default_rng(1).normal(size=(count, 3)).astype(np.float32)
+    model = opened(fixed_for_good())
+    assert np.allclose(model.predict(x)["y"], x, atol=1e-6)
+    assert model.batching == "fixed"
+    runner = model.runner(Y, {"x": x[:1]})
+    assert runner.layout.batch == 4
+    assert runner.run({"x": x}) == pytest.approx(x[:, 0], abs=1e-6)
+
+
+def test_a_wrong_layout_for_a_fixed_batch_still_gives_the_right_rows():
+    model = opened(fixed_for_good())
+    for batch in (1, 3, 10):
+        model.layout = Layout(2, 1, batch)
+        assert model.runner(Y, {"x": X[:1]}).run({"x": X}) == pytest.approx(X[:, 0], abs=1e-6)
+
+
+CENTRED = graph(("ReduceMean", ["x"], ["m"], ("axes", [0]), ("keepdims", 1)), ("Sub", ["x", "m"], ["y"]))
+
+
+@pytest.mark.parametrize("first", [X[:1], np.zeros((1, 3), np.float32), np.ones((1, 3), np.float32)])
+def test_rows_that_influence_each_other_are_told_from_any_first_row(first):
+    model = opened(CENTRED)
+    model.predict(first)
+    assert model.batching == "looped"
+    assert np.array_equal(model.predict(X)["y"], np.zeros_like(X))
+
+
+def test_a_row_that_the_model_does_not_take_proves_nothing_and_hinders_nothing():
+    """The first column is a code that picks a row of a table: no other number may stand there."""
+    proto = graph(
+        ("Gather", ["x", "zero"], ["column"], ("axis", 1)),
+        ("Cast", ["column"], ["code"], ("to", INT)),
+        ("Gather", ["table", "code"], ["y"]),
+        constants={"zero": np.array(0, np.int64), "table": np.eye(3, dtype=np.float32)},
+    )
+    x = np.array([[2, 40, 50], [0, 99, 1]], np.float32)
+    assert np.array_equal(opened(proto).predict(x)["y"], np.eye(3)[[2, 0]])
+
+
+def test_inputs_without_rows_stay_as_they_are():
+    proto = graph(("Reshape", ["x", "shape"], ["r"]), ("Identity", ["r"], ["y"]), shape=(INT, [2]))
+    model = opened(proto)
+    found = model.predict({"x": X, "shape": np.array([-1, 3])})["y"]
+    assert np.array_equal(found, X)
+    assert {i.name: i.batch_axis for i in model.inputs} == {"x": 0, "shape": None}
+
+
+def test_rows_whose_outputs_differ_in_shape_are_scored_one_by_one():
+    nodes = [helper.make_node("NonZero", ["x"], ["at"]), helper.make_node("Cast", ["at"], ["y"], to=FLOAT)]
+    model = opened(model_of(nodes, {"x": (FLOAT, ["n", 3])}, {"y": (FLOAT, [2, "found"])}))
+    model.layout = Layout(2, 1, 4)
+    x = np.array([[0, 0, 5], [1, 1, 1], [0, 2, 2]], np.float32)
+    runner = model.runner(Target("y[1,0]", "y", (1, 0)), {"x": x[:1]})
+    assert runner.run({"x": x}).tolist() == [2, 0, 1]
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2, None])
+def test_the_batch_axis_comes_first_inside_and_goes_back(axis):
+    shape = [2, 3, 4]
+    if axis is not None:
+        shape[axis] = "batch"
+    model = opened(model_of([helper.make_node("Relu", ["x"], ["y"])], {"x": (FLOAT, shape)}, {"y": (FLOAT, shape)}))
+    spec = model.inputs
+    if axis is None:  # an axis of 2 in the input and the output is taken for the rows
+        spec = [rows.dataclasses.replace(spec[0], batch_axis=None)]
+    feed = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    inside = leading({"x": feed}, spec)["x"]
+    assert inside.shape == {0: (2, 3, 4), 1: (3, 2, 4), 2: (4, 2, 3), None: (1, 2, 3, 4)}[axis]
+    assert np.array_equal(native("x", inside, spec), feed)
+    assert np.array_equal(model.predict(feed)["y"], feed)
+
+
+def count_measuring(monkeypatch):
+    calls, measure = [], runtime.measure
+
+    def counted(*arguments):
+        calls.append(arguments[2])
+        return measure(*arguments[:3], 0.001)
+
+    monkeypatch.setattr(runtime, "measure", counted)
+    return calls
+
+
+def test_layouts_are_measured_where_that_pays_and_then_remembered(folder, monkeypatch):
+    calls, feeds = count_measuring(monkeypatch), {"x": X[:1]}
+    model = opened(linear(), threads=2)
+    seconds = model.runner(Y, feeds).variant.seconds
+    model.runner(Y, feeds, expected=1)
+    assert not calls
+    assert not (folder / LAYOUTS).exists()
+    measured = model.runner(Y, feeds, expected=int(1.5 * rows.WORTH_MEASURING / seconds) + 1).layout
+    assert {(c.workers, c.threads) for c in calls} == {(2, 1), (1, 2)}
+    tried = len(calls)
+    for again in (model, opened(linear(), threads=2)):
+        assert again.runner(Y, feeds).layout == measured
+        assert again.runner(Y, feeds, expected=10**9).layout == measured
+    assert len(calls) == tried
+
+
+def test_the_layout_that_was_measured_stays_where_nothing_can_be_remembered(folder, monkeypatch):
+    (folder / "file").write_text("")
+    monkeypatch.setenv("ONNXPLAIN_HOME", str(folder / "file"))
+    monkeypatch.setattr(Runner, "_measured", classmethod(lambda *_: Layout(1, 1, 3)))
+    model, feeds = opened(linear(), threads=2), {"x": X[:1]}
+    assert model.runner(Y, feeds, expected=10**9).layout == Layout(1, 1, 3)
+    assert model.runner(Y, feeds).layout == Layout(1, 1, 3)
+
+
+def test_the_largest_batch_that_is_tried_is_remembered_too(folder, monkeypatch):
+    monkeypatch.setattr(runtime, "measure", lambda _run, _feeds, layout, _seconds: float(layout.batch))
+    model, feeds = opened(linear(), threads=2), {"x": X[:1]}
+    model.runner(Y, feeds).variant.seconds = 1e-6
+    measured = model.runner(Y, feeds, expected=10**9).layout
+    assert measured.batch == 2 * rows.MOST_ROWS
+    assert opened(linear(), threads=2).runner(Y, feeds).layout == measured
+
+
+ODD = [None, 3, [], {}, {"workers": 1, "threads": 1}, {"workers": 0, "threads": 1, "batch": 1}]
+ODD += [{"workers": "1", "threads": 1, "batch": 1}, {"workers": True, "threads": 1, "batch": 1}]
+ODD += [{"workers": 1000, "threads": 1, "batch": 8}, {"workers": 1, "threads": 1, "batch": 10**9}]
+ODD += [{"workers": 1.5, "threads": 1, "batch": 1}, {"workers": 1, "threads": 1, "batch": 1, "more": 1}]
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_layouts_that_make_no_sense_are_ignored(folder, odd):
+    model, feeds = opened(linear(), threads=2), {"x": X[:1]}
+    usual = model.runner(Y, feeds)
+    key = rows._layout_key(usual.variant, feeds)
+    (folder / LAYOUTS).write_text(json.dumps({key: odd}))
+    assert model.runner(Y, feeds).layout == usual.layout
+    (folder / LAYOUTS).write_text(json.dumps({key: {"workers": 1, "threads": 1, "batch": 5}}))
+    assert model.runner(Y, feeds).layout == Layout(1, 1, 5)
+
+
+def test_layouts_are_remembered_by_model_target_shape_threads_and_device():
+    keys = set()
+    for proto in (linear(), affine(np.ones((3, 3)), np.zeros(3))):
+        for threads in (1, 2):
+            model = opened(proto, threads=threads)
+            for tensor in ("x", "y"):
+                variant = model.variant((tensor,), {"x": X[:1]})
+                keys |= {rows._layout_key(variant, feeds) for feeds in ({"x": X[:1]}, {"x": X[:1, None]})}
+                model.device = Device("cuda:0", ("CUDAExecutionProvider",), "cuda")
+                keys.add(rows._layout_key(variant, {"x": X[:1]}))
+                model.device = Device("cpu", ("CPUExecutionProvider",))
+    assert len(keys) == 2 * 2 * 2 * 3
+
+
+def test_the_default_layout_is_moderate_in_time_and_size():
+    model = opened(linear(), threads=2)
+    variant = model.variant(("y",), {"x": X[:1]})
+    for seconds, nbytes, batch in [
+        (1e-9, 12, 1024),
+        (0.01, 12, 4),
+        (10.0, 12, 1),
+        (1e-9, 1 << 20, 4),
+        (1e-9, 1 << 30, 1),
+    ]:
+        variant.seconds = seconds
+        feeds = {"x": np.broadcast_to(np.uint8(0), (1, nbytes))}
+        assert Runner.default_layout(variant, feeds) == Layout(2, 1, batch)
+
+
+def test_one_row_of_a_freed_batch_is_timed_as_one(monkeypatch):
+    clock = iter(range(100))
+    monkeypatch.setattr(rows.time, "perf_counter", lambda: float(next(clock)))
+    proto = graph(("Relu", ["x"], ["y"]), batch=8)
+    variant = opened(proto).variant(("y",), {"x": X[:1]})
+    monkeypatch.undo()
+    assert (variant.batching, variant.seconds) == ("freed", 1 / 8)
+
+
+def test_scores_come_in_the_order_of_the_batches(monkeypatch):
+    model = opened(linear())
+    model.layout = Layout(4, 1, 2)
+    runner, delays, run = model.runner(Y, {"x": X[:1]}), iter([0.02, 0.0, 0.01, 0.0] * 10), runtime.Session.run
+
+    def slow(self, feeds, halt=None):
+        time.sleep(next(delays))
+        return run(self, feeds, halt)
+
+    monkeypatch.setattr(runtime.Session, "run", slow)
+    batches = [({"x": X[k : k + 1]} if k != 3 else None, f"tag {k}") for k in range(7)]
+    found = [(None if scores is None else scores.tolist(), tag) for scores, tag in runner.stream(batches)]
+    assert found == [(None if k == 3 else [X[k, 0]], f"tag {k}") for k in range(7)]
