@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from .engine.errors import OnnxplainError as OnnxplainError
     from .engine.errors import SettingError as SettingError
     from .engine.explain import explain as explain
-    from .engine.explain import replay as replay
     from .engine.explanation import Explanation as Explanation
     from .engine.game import Game as Game
     from .engine.home import home as home
@@ -34,17 +33,20 @@ if TYPE_CHECKING:
     from .engine.registry import GRADIENT as GRADIENT
     from .engine.registry import PREDICT as PREDICT
     from .engine.registry import Plugin as Plugin
-    from .engine.registry import plugins as methods  # noqa: F401 - given another name here
+    from .engine.registry import plugins
     from .engine.registry import register as register
+    from .engine.replay import replay as replay
     from .engine.settings import Range as Range
     from .engine.spec import InputSpec as InputSpec
     from .engine.spec import ModelSpec as ModelSpec
     from .engine.spec import Preprocessing as Preprocessing
     from .engine.target import Target as Target
 
+    methods = plugins
+
 _ROOMS = {
     "engine.errors": ("CapabilityError", "InputError", "ModelError", "OnnxplainError", "SettingError"),
-    "engine.explain": ("explain", "replay"),
+    "engine.explain": ("explain",),
     "engine.explanation": ("Explanation",),
     "engine.game": ("Game",),
     "engine.home": ("home",),
@@ -54,6 +56,7 @@ _ROOMS = {
     "engine.model": ("Model", "TensorSpec", "load"),
     "engine.problem": ("Problem",),
     "engine.registry": ("ACTIVATIONS", "DATA", "GRADIENT", "PREDICT", "Plugin", "register"),
+    "engine.replay": ("replay",),
     "engine.settings": ("Range",),
     "engine.spec": ("InputSpec", "ModelSpec", "Preprocessing"),
     "engine.target": ("Target",),

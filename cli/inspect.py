@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..engine.errors import printable
 from .capabilities import batching, capabilities, default_target, preprocessing, spec_to_write
 from .errors import DONE, print_error
 from .lazy import command
@@ -97,8 +98,7 @@ def examined(model: Model, *, tensors: bool) -> dict[str, Any]:
 
 def external_files(model: Model) -> list[str]:
     """Return the files beside the model that hold its weights."""
-    stored = (entry for tensor in model.proto.graph.initializer for entry in tensor.external_data)
-    return sorted({entry.value for entry in stored if entry.key == "location"})
+    return [printable(path.name) for path in model.external]
 
 
 def _written(model: Model, name: str, *, force: bool) -> Path:

@@ -108,8 +108,8 @@ class Explanation:
         document.pop("feature_names")
         document["extras"] = {name: _summary(array) for name, array in self.extras.items()}
         features = document.pop("features", None)  # all of them, however many
-        brief: dict[str, Any] = _brief(document)
-        return brief if features is None else brief | {"features": [_brief(one) for one in features]}
+        shortened: dict[str, Any] = brief(document)
+        return shortened if features is None else shortened | {"features": [brief(one) for one in features]}
 
     def top_features(self, count: int = 10) -> list[tuple[str, float]]:
         """Return the features of largest absolute value, strongest first; empty where features have no names."""
@@ -133,7 +133,7 @@ class Explanation:
     def __repr__(self) -> str:
         """One line: method, target, score and shapes."""
         shapes = ", ".join(f"{printable(n)} {a.shape}" for n, a in self.values.items())
-        return f"<Explanation {self.method} of {printable(self.target)}: score {self.score:.6g}, {shapes}>"
+        return f"<Explanation {printable(self.method)} of {printable(self.target)}: score {self.score:.6g}, {shapes}>"
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return all arrays but those in the settings: ``values/INPUT``, ``extras/NAME``, ``feeds/INPUT`` and so on."""
@@ -166,14 +166,14 @@ def _summary(array: np.ndarray) -> dict[str, Any]:
         return result | {"sum": float(whole.sum()), "sum_absolute": float(np.abs(whole).sum())}
 
 
-def _brief(value: Any) -> Any:
+def brief(value: Any) -> Any:
     """Return what a JSON document shows of a value: arrays and long lists in short, null for what is not finite."""
     if isinstance(value, np.ndarray):
-        return _brief(_summary(value))
+        return brief(_summary(value))
     if isinstance(value, dict):
-        return {str(k): _brief(v) for k, v in value.items()}
+        return {str(k): brief(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_brief(v) for v in value] if len(value) <= LONGEST_LIST else {"length": len(value)}
+        return [brief(v) for v in value] if len(value) <= LONGEST_LIST else {"length": len(value)}
     found = plain(value)
     return None if isinstance(found, float) and not math.isfinite(found) else found
 

@@ -26,7 +26,8 @@ FORMAT = "onnxplain-explanation"
 SCHEMA_VERSION = 1
 LONGEST_NAME = 65_000  # of a member of a zip archive
 _ARRAY = "onnxplain-array"  # stands for an array in the settings of the header
-_APART = {"values", "standard_error", "feature_values", "feature_errors", "feature_labels", "extras", "sample"}
+_PER_FEATURE = ("feature_values", "feature_errors")
+_APART = {"values", "standard_error", *_PER_FEATURE, "feature_labels", "extras", "sample"}
 _SAMPLE = ("modality", "source", "image_input", "columns", "raw", "label", "preprocessing")
 _TYPES: dict[str, tuple[type, ...]] = {
     "method": (str,),
@@ -128,10 +129,10 @@ def _rebuilt(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Explanati
         feeds = {n: a.astype(object) if a.dtype.kind == "U" else a for n, a in group("feeds/", "fiubU").items()}
         sample = Sample(feeds=feeds, image=arrays.get("image"), **kept)
     names = tuple(map(str, header["feature_names"]))
-    per_feature = {n: _of_kind(n, arrays[n], "fiub") for n in ("feature_values", "feature_errors") if n in arrays}
-    if names and any(array.shape != (len(names),) for array in per_feature.values()):
+    fields: dict[str, Any] = {n: _of_kind(n, arrays[n], "fiub") for n in _PER_FEATURE if n in arrays}
+    if names and any(array.shape != (len(names),) for array in fields.values()):
         raise ValueError(f"{len(names)} feature names do not fit the values")
-    plain_fields = {name: header[name] for name in _TYPES if name not in {"feature_names", "notes", "settings"}}
+    fields |= {name: header[name] for name in _TYPES if name not in {"feature_names", "notes", "settings"}}
     return Explanation(
         values=group("values/"),
         settings=_with_arrays(header["settings"], arrays),
@@ -141,8 +142,7 @@ def _rebuilt(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Explanati
         extras=group("extras/", "fiubcU"),
         notes=tuple(map(str, header["notes"])),
         sample=sample,
-        **per_feature,
-        **plain_fields,
+        **fields,
     )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .errors import InputError, ModelError, SettingError
+from .errors import InputError, ModelError, SettingError, printable
 from .masking.blend import Blend
 
 if TYPE_CHECKING:
@@ -53,9 +53,12 @@ class Game:
         self.evaluations = 0
         self._progress = progress
         self._feeds = sample.feeds
+        self._model = model
         missing = [n for n in features.labels if n not in baseline.references]
         if missing:
-            raise SettingError(f"the baseline '{baseline.name}' has nothing to stand in for input '{missing[0]}'")
+            raise SettingError(
+                f"the baseline '{printable(baseline.name)}' has nothing to stand in for input '{printable(missing[0])}'"
+            )
         self._blends = {n: Blend(sample.feeds[n], baseline.references[n]) for n in features.labels}
         self._runner = model.runner(target, sample.feeds, expected=expected * baseline.count)
         self._chunk = max(1, self._runner.batch // baseline.count)
@@ -81,7 +84,8 @@ class Game:
             known = self._known.get(self._ends[True])
             if known is None:
                 self.evaluations += 1
-                known = float(self._finite(self._runner.run(self._feeds))[0])
+                (row,) = self._model.rows(self._feeds, (self.target.tensor,))
+                known = float(self._finite(self.target.scores(row[:1]))[0])
                 self._known[self._ends[True]] = known
             self._full = known
         return self._full
@@ -170,8 +174,8 @@ class Game:
         bad = np.flatnonzero(~np.isfinite(rows))
         if bad.size:
             raise ModelError(
-                f"the score of target '{self.target.text}' is {rows[bad[0]]}",
-                where=f"tensor '{self.target.tensor}', row {int(bad[0])} of a batch",
+                f"the score of target '{printable(self.target.text)}' is {rows[bad[0]]}",
+                where=f"tensor '{printable(self.target.tensor)}', row {int(bad[0])} of a batch",
                 tip="the model overflows on masked inputs; try another baseline, or check the preprocessing",
             )
         return rows

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +23,7 @@ from .spec import ModelSpec, complete_spec, find_spec, read_spec
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from .target import Target
 
@@ -78,11 +80,13 @@ class Model:
         self.size: int = file.size
         self.device = device
         self.threads = threads
+        self.external: tuple[Path, ...] = file.external
         self._folder = file.folder
         dropped, self._zipmap = graph.drop_zipmap(file.proto)
         self._proto: onnx.ModelProto = graph.normalise(dropped, max_ir=runtime.MAX_IR, max_opset=runtime.MAX_OPSET)
         self.spec = self._find_spec(spec)
         self._variants: dict[tuple[str, ...], Variant] = {}
+        self._recent: dict[tuple[Any, ...], tuple[dict[str, np.ndarray], list[np.ndarray]]] | None = None
         self.layouts: dict[str, runtime.Layout] = {}  # measured ones, by model, target and shapes
         self.layout: runtime.Layout | None = None  # set to override the measured choice, as a replay does
 
@@ -117,6 +121,13 @@ class Model:
     @cached_property
     def _tensors(self) -> list[graph.TensorInfo]:
         return graph.tensors(self._proto)
+
+    def widest(self, feeds: Mapping[str, np.ndarray]) -> int:
+        """Return the bytes of the largest tensor for one row, as far as shapes are known from ``feeds``."""
+        sizes = {
+            n: k for i in self.inputs if i.name in feeds for n, k in zip(i.shape, feeds[i.name].shape, strict=False)
+        }
+        return max((_bytes(t, sizes) for t in self._tensors), default=1)
 
     @cached_property
     def tensor_names(self) -> frozenset[str]:
@@ -178,8 +189,24 @@ class Model:
 
     def rows(self, feeds: Mapping[str, np.ndarray], tensors: tuple[str, ...]) -> list[np.ndarray]:
         """Run checked feeds (batch axis first) and return the tensors with the batch axis first."""
+        key = (tensors, *(id(feed) for feed in feeds.values()))
+        if self._recent is not None and key in self._recent:
+            return self._recent[key][1]
         variant = self.variant(tensors, first_row(feeds, self.inputs))
-        return variant.run(feeds, Runner.default_layout(variant, first_row(feeds, self.inputs)).batch)
+        values = variant.run(feeds, Runner.default_layout(variant, first_row(feeds, self.inputs)).batch)
+        if self._recent is not None:
+            self._recent[key] = (dict(feeds), values)
+        return values
+
+    @contextlib.contextmanager
+    def remembering(self) -> Iterator[None]:
+        """Within this, rows of the very same arrays are run once; nobody may write to the arrays meanwhile."""
+        before = self._recent
+        self._recent = {} if before is None else before
+        try:
+            yield
+        finally:
+            self._recent = before
 
     def runner(self, target: Target, feeds: Mapping[str, np.ndarray], expected: int = 0) -> Runner:
         """Return the loop that scores rows of one target; ``expected`` rows decide whether measuring layouts pays."""
@@ -210,6 +237,14 @@ class Model:
         else:
             found = find_spec(self.path) if self.path is not None else None
         return complete_spec(found, self.inputs)
+
+
+def _bytes(tensor: graph.TensorInfo, sizes: Mapping[int | str | None, int]) -> int:
+    """Return the bytes of a tensor of one row; axes of unknown size count as one."""
+    if tensor.shape is None or not tensor.dtype or tensor.dtype == "object":
+        return 1
+    axes = (n if isinstance(n, int) else sizes.get(n, 1) if n else 1 for n in tensor.shape)
+    return math.prod(axes) * np.dtype(tensor.dtype).itemsize
 
 
 def _tensor_spec(value: onnx.ValueInfoProto) -> TensorSpec:

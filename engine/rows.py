@@ -7,6 +7,7 @@ graph, a *fixed* number (filled up), or *looped* one by one. A ``Runner`` stream
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,12 +33,11 @@ Feeds = Mapping[str, np.ndarray]
 Tag = TypeVar("Tag")
 
 LAYOUTS = "layouts.json"
-RUN_SECONDS = 0.05  # what one run of the default batch should take at most
+WIDEST_BYTES = 16 << 20  # what a batch of the model's largest tensor should weigh at most
 RUN_BYTES = 4 << 20  # what one batch of inputs should weigh at most
 MOST_ROWS = 1024
 WORTH_MEASURING = 1.0  # seconds of expected work above which layouts are measured
-TRIALS, TRIAL_SECONDS = 2, 0.08
-AS_GOOD = 0.03  # a layout this much slower than the fastest is as good
+TRIALS, TRIAL_SECONDS = 3, 0.06
 
 
 def leading(feeds: Feeds, inputs: Sequence[TensorSpec]) -> dict[str, np.ndarray]:
@@ -109,7 +109,7 @@ class Variant:
         other, second = declared._second(session, feeds, first)
         declared.seconds = (time.perf_counter() - begun) / max(declared.rows, 1)
         declared.axes = tuple(_declared_axis(model, t, v, fixed or 1) for t, v in zip(tensors, first, strict=True))
-        if sizes:
+        if sizes and second is not first:
             both = {n: np.concatenate([f, other[n]]) if places[n] is not None else f for n, f in feeds.items()}
             for candidate in (*([] if fixed else [declared]), *declared._freed(places)):
                 found = candidate.proved(declared._single(first), declared._single(second), both)
@@ -122,12 +122,13 @@ class Variant:
     def _second(
         self, session: Session, feeds: Feeds, first: list[np.ndarray]
     ) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
-        """Return another row and what it gives; the same row again where the model does not take the other one."""
-        other = {n: _another(f) if self.has_rows(n) else f for n, f in feeds.items()}
-        try:
-            return other, self._raw(session, other)
-        except (InputError, ModelError):
-            return dict(feeds), first
+        """Return another row and what it gives; ``first`` itself where the model does not take another: no proof."""
+        for change in (_another, _nearby):
+            other = {n: change(f) if self.has_rows(n) else f for n, f in feeds.items()}
+            if any(not np.array_equal(other[n], f) for n, f in feeds.items()):
+                with contextlib.suppress(InputError, ModelError):
+                    return other, self._raw(session, other)
+        return dict(feeds), first
 
     def _freed(self, places: Mapping[str, int | None]) -> list[Variant]:
         """Return this variant with the batch axis freed, if the graph can be rewritten so."""
@@ -157,8 +158,9 @@ class Variant:
         """Return the tensors, batch axis first, for any number of rows, ``batch`` at a time."""
         session = self.session(self.model.threads)
         count = self.count(feeds)
-        parts = [self.run_batch(session, self.part(feeds, k, k + batch)) for k in range(0, max(count, 1), batch)]
-        return [np.concatenate(list(column)) for column in zip(*parts, strict=True)] if len(parts) > 1 else parts[0]
+        return _joined(
+            [self.run_batch(session, self.part(feeds, k, k + batch)) for k in range(0, max(count, 1), batch)]
+        )
 
     def run_batch(self, session: Session, feeds: Feeds, halt: Halt | None = None) -> list[np.ndarray]:
         """Run at most one batch of rows: as one run, filled up to a fixed number, or row by row."""
@@ -169,7 +171,7 @@ class Variant:
             [a[: min(self.rows, count - k)] for a in self._run(session, self._padded(feeds, k), halt)]
             for k in range(0, count, self.rows)
         ]
-        return [np.concatenate(list(column)) for column in zip(*parts, strict=True)]
+        return _joined(parts)
 
     def native_output(self, name: str, rows: np.ndarray) -> np.ndarray:
         """Return rows of a tensor as the graph itself would give them."""
@@ -262,9 +264,12 @@ class Runner:
 
     @staticmethod
     def default_layout(variant: Variant, feeds: Feeds) -> Layout:
-        """Return a layout that is rarely bad: a single-threaded run per core, batches of a moderate size and time."""
+        """Return a layout that is rarely bad: a single-threaded run per core, batches of a moderate size.
+
+        It depends on sizes alone, not on the clock, so that the same command gives the same bits again.
+        """
         weight = max(1, sum(f.nbytes for f in feeds.values()))
-        most = min(MOST_ROWS, RUN_BYTES / weight, RUN_SECONDS / max(variant.seconds, 1e-6))
+        most = min(MOST_ROWS, RUN_BYTES / weight, WIDEST_BYTES / max(1, variant.model.widest(feeds)))
         batch = 1 << max(0, int(most).bit_length() - 1)
         if variant.rows > 1:
             batch = variant.rows
@@ -289,7 +294,7 @@ class Runner:
 
     @classmethod
     def _measured(cls, variant: Variant, target: Target, feeds: Feeds, default: Layout) -> Layout:
-        """Time a few layouts on this input, in turns; of those about as fast as the fastest, take the largest batch."""
+        """Time a few layouts on this input, in turns, and return the one that was fastest at its best."""
         cores = variant.model.threads
         sizes = {default.batch} if variant.rows > 1 else {default.batch, max(1, default.batch // 4), default.batch * 2}
         rates: dict[Layout, float] = {}
@@ -299,8 +304,7 @@ class Runner:
                 for layout in dict.fromkeys((Layout(cores, 1, batch), Layout(1, cores, batch))):
                     rate = runtime.measure(cls(variant, target, layout).run, rows, layout, TRIAL_SECONDS)
                     rates[layout] = max(rate, rates.get(layout, 0.0))
-        good = [layout for layout, rate in rates.items() if rate >= (1 - AS_GOOD) * max(rates.values())]
-        return max(good, key=lambda layout: (layout.batch, rates[layout]))
+        return max(rates, key=lambda layout: rates[layout])
 
     @property
     def batch(self) -> int:
@@ -326,6 +330,20 @@ class Runner:
         yield from runtime.stream(self.run, batches, self.layout.workers)
 
 
+def _joined(parts: list[list[np.ndarray]]) -> list[np.ndarray]:
+    """Put the rows of several runs together, by tensor."""
+    if len(parts) == 1:
+        return parts[0]
+    try:
+        return [np.concatenate(column) for column in zip(*parts, strict=True)]
+    except ValueError:
+        raise ModelError(
+            "an output of the model has another shape from row to row",
+            where=", ".join(sorted({str(list(a.shape[1:])) for part in parts for a in part})[:8]),
+            tip="give one row at a time",
+        ) from None
+
+
 def _declared_axis(model: Model, tensor: str, value: np.ndarray, rows: int) -> int | None:
     """Return where the batch axis of a tensor should be by its declaration, if the tensor has that many rows there."""
     if all(i.batch_axis is None for i in model.inputs):
@@ -338,10 +356,15 @@ def _declared_axis(model: Model, tensor: str, value: np.ndarray, rows: int) -> i
 def _another(feed: np.ndarray) -> np.ndarray:
     """Return a row that differs from ``feed`` but is as legal: rolled, and scaled where it holds numbers."""
     rolled = np.roll(feed.reshape(len(feed), -1), 1, axis=1).reshape(feed.shape)
-    if feed.dtype.kind != "f":
-        return rolled
-    scaled = (rolled * feed.dtype.type(0.875)).astype(feed.dtype)
-    return scaled + feed.dtype.type(0.25) if np.array_equal(scaled, feed) else scaled
+    return (rolled * feed.dtype.type(0.875)).astype(feed.dtype) if feed.dtype.kind == "f" else rolled
+
+
+def _nearby(feed: np.ndarray) -> np.ndarray:
+    """Return a row that differs from ``feed`` and keeps codes in their columns: smaller numbers, other flags."""
+    if feed.dtype.kind not in "fiu":
+        return ~feed if feed.dtype.kind == "b" else np.full_like(feed, "")
+    smaller = (feed * 0.875 if feed.dtype.kind == "f" else feed // 2).astype(feed.dtype)
+    return (feed + 1).astype(feed.dtype) if np.array_equal(smaller, feed) else smaller
 
 
 def _grown_axis(one: tuple[int, ...], two: tuple[int, ...]) -> int | None:

@@ -36,6 +36,8 @@ FATAL_ONLY = 4  # native log level: errors are raised as exceptions too, so noth
 MAX_IR = 13
 MAX_OPSET = 26
 EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
+# A signature in C++, as compilers spell it: result, name, arguments.
+_SIGNATURE = re.compile(r"[^()]*\((?:[^()]|\([^()]*\))*\)(?: const)? (?:\[with [^\]]*\] )?")
 _ort_errors = ort.capi.onnxruntime_pybind11_state
 RUNTIME_ERRORS: tuple[type[Exception], ...] = tuple(
     getattr(_ort_errors, name)
@@ -296,10 +298,26 @@ def _provider_name(provider: Provider) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """Return the first line of ONNX Runtime's message without its prefix and source paths."""
+    """Return ONNX Runtime's message on one line, without its prefixes, source paths and signatures of functions."""
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error).strip())
-    text = re.sub(r"/\S+\.(?:cc|h):\d+ \S*(?:\([^)]*\))?(?: const)? ?", "", text)
-    return printable(text.split("\n", 1)[0])[:300]
+    text = " ".join(re.split(r"Stacktrace:|Please fix either", text)[0].split())
+    failing = re.match(r"Non-zero status code returned while running (\S+) node\. Name:'(.*?)' Status Message: ", text)
+    if failing is None:
+        return printable(_without_source(text))[:300]
+    node = f"{failing[1]} node" + (f" '{failing[2][:100]}'" if failing[2] else "")
+    return printable(f"{node}: {_without_source(text[failing.end() :])}")[:300]
+
+
+def _without_source(text: str) -> str:
+    """Drop ``/path/file.cc:12 void Class::function(int) condition was false.`` from the start of a message."""
+    place = re.match(r"(\S+\.(?:cc|cpp|cu|cuh|h|hpp)):\d+ ", text)
+    if place is None:
+        return text
+    rest = text[place.end() :]
+    if " was false. " in rest:
+        return rest.partition(" was false. ")[2]
+    signature = _SIGNATURE.match(rest) if re.search(r"[/\\]", place[1]) else None
+    return rest[signature.end() :] if signature else rest.partition(" ")[2]
 
 
 def _unopened(error: Exception) -> ModelError:

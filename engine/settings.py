@@ -290,5 +290,7 @@ def _spell(annotation: Any) -> str:  # noqa: PLR0911 - a case per kind of type
         return f"list of {_spell(arguments[0])}"
     if origin is dict:
         return f"dict of {_spell(arguments[1])} by input name"
+    if annotation is Any:
+        return "name, number, array or file"
     names = {int: "integer", float: "number", str: "text", bool: "true/false", np.ndarray: "array", type(None): "none"}
-    return "anything" if annotation is Any else names.get(annotation, getattr(annotation, "__name__", str(annotation)))
+    return names.get(annotation, getattr(annotation, "__name__", str(annotation)))

@@ -69,12 +69,14 @@ class Target:
 
 
 def resolve(text: str | int | Target, model: Model, feeds: Mapping[str, np.ndarray]) -> Target:
-    """Find the tensor and index that a target string means for this model and input; a Target stays as it is.
+    """Find the tensor and index that a target string means for this model and input; a Target is only checked.
 
     Runs the model once or twice on ``feeds``. Raises ``SettingError`` with the nearest class or tensor names.
     """
     if isinstance(text, Target):
-        return text
+        if text.tensor not in model.tensor_names:
+            _refuse_unknown(text.tensor, model)
+        return _checked(text, model, feeds)
     wanted = str(text).strip()
     if wanted in {"", TOP}:
         wanted = model.spec.target.strip() or TOP
@@ -254,8 +256,12 @@ def _refuse_unknown_tensor(wanted: str, model: Model) -> None:
     bracket = _ELEMENT.fullmatch(wanted)
     head = bracket.group(1) if bracket else wanted.rpartition(":")[0]
     if head:
-        tip = nearest(head, [*model.tensor_names, PROBABILITY.rstrip(":")])
-        raise SettingError(f"there is no tensor '{printable(head)}' in this model", tip=tip)
+        _refuse_unknown(head, model)
+
+
+def _refuse_unknown(tensor: str, model: Model) -> None:
+    tip = nearest(tensor, [*model.tensor_names, PROBABILITY.rstrip(":")])
+    raise SettingError(f"there is no tensor '{printable(tensor)}' in this model", tip=tip)
 
 
 def _checked(target: Target, model: Model, feeds: Mapping[str, np.ndarray]) -> Target:

@@ -70,6 +70,9 @@ def build(name: str, *, report: Report = lambda _: None, again: bool = False, ob
     result has the wrong digest.
     """
     recipe = find(name)
+    if recipe.embedded and not again:
+        report(f"{name} comes with onnxplain")
+        return path(name)
     target = home() / name
     file = target / f"{name}.onnx"
     if not again and _intact(recipe, file):

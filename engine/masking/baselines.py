@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
+
+from ..errors import SettingError, nearest, printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +25,14 @@ class Baseline:
     name: str
     references: dict[str, np.ndarray]
     reduce: Reduce = "mean"
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown way to put references together."""
+        if self.reduce not in get_args(Reduce):
+            raise SettingError(
+                f"references cannot be put together by '{printable(self.reduce)}'",
+                tip=nearest(self.reduce, get_args(Reduce)),
+            )
 
     @property
     def count(self) -> int:

@@ -82,6 +82,8 @@ class Features:
 
     def __post_init__(self) -> None:
         """Check the partition: labels from -1 to M-1, each used."""
+        if not len(self.names):
+            raise SettingError("there is no feature that can be present or absent")
         used = np.zeros(len(self.names), dtype=bool)
         for name, labels in self.labels.items():
             if labels.dtype.kind not in "iu":

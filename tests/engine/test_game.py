@@ -24,7 +24,7 @@ FEEDS = {
     "z": RNG.normal(size=(1, 2, 2)).astype(np.float32),
     "scale": np.array([2.0, 0.5], np.float32),
 }
-# five features: x[0]; x[1] with the first row of z; z[1,0]; z[1,1]; x[2] is always present, and one more covers none of z
+# Four features: x[0]; x[1] with the first row of z; z[1,0]; z[1,1]. x[2] is always present.
 LABELS = {"x": np.array([[0, 1, -1]]), "z": np.array([[[1, 1], [2, 3]]])}
 FEATURES = Features(("a", "b", "c", "d"), LABELS)
 REFERENCES = {"x": RNG.normal(size=(3, 3)).astype(np.float32), "z": RNG.normal(size=(3, 2, 2)).astype(np.float32)}
@@ -257,9 +257,9 @@ def test_scores_that_are_not_finite_stop_the_stream_and_its_threads(layout):
     nodes = [helper.make_node("Log", ["x"], ["y"])]
     model = opened(model_of(nodes, {"x": (FLOAT, ["n", 2])}, {"y": (FLOAT, ["n", 2])}), layout)
     features, baseline = Features(("a", "b"), {"x": np.array([[0, 1]])}), Baseline("-1", {"x": -np.ones((1, 2), "f4")})
-    game = Game(model, Sample({"x": np.ones((1, 2), np.float32)}), Target("y[1]", "y", (1,)), features, baseline)
+    game = Game(model, Sample({"x": np.ones((1, 2), np.float32)}), Target("y[1]\x1b", "y", (1,)), features, baseline)
     rows = np.ones((50, 2), dtype=bool) & (np.arange(50) != 30)[:, None]
-    with pytest.raises(ModelError, match="score of target 'y\\[1\\]' is nan"):
+    with pytest.raises(ModelError, match=r"score of target 'y\[1\]\\x1b' is nan"):
         game(rows)
     assert not workers()
     assert game(rows[:30]) == pytest.approx(np.zeros(30))

@@ -7,11 +7,11 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper
-from small_graphs import affine, model_of
 
 import onnxplain
 from onnxplain import CapabilityError, InputError, ModelError, SettingError
 from onnxplain.engine import runtime
+from small_graphs import affine, model_of
 
 FLOAT = TensorProto.FLOAT
 RNG = np.random.default_rng(0)

@@ -101,7 +101,10 @@ def test_arrays_are_taken_as_they_are_or_made_of_lists():
         ({"way": np.zeros(2)}, "some-method.way takes one of up, down, 2, not an array (2,)"),
         ({"window": [0, 2]}, "some-method.window must be at least 1, not 0"),
         ({"window": {"a": (3, 0)}}, "some-method.window must be at least 1, not 0"),
-        ({"window": "3"}, "window takes integer or list of integer or dict of anything by input name or none, not '3'"),
+        (
+            {"window": "3"},
+            "integer or list of integer or dict of name, number, array or file by input name or none, not '3'",
+        ),
         ({"pair": [1]}, "some-method.pair takes integer and number, not [1]"),
         ({"names": [1]}, "some-method.names takes list of text, not [1]"),
         ({"by_input": {"x": "y"}}, "by_input takes dict of number by input name, not {'x': 'y'}"),
@@ -154,7 +157,7 @@ def test_every_setting_can_be_listed_as_json():
     types = {s["name"]: s["type"] for s in listed}
     assert types["way"] == "one of up, down, 2"
     assert types["noted"] == "integer or none"
-    assert types["anything"] == "anything"
+    assert types["anything"] == "name, number, array or file"
     bounds = {s["name"]: s["bounds"] for s in listed}
     assert (bounds["whole"], bounds["number"], bounds["window"]) == ("1 to 100", "above 0 to 1", "at least 1")
     assert str(Range(high=2)) == "at most 2"
