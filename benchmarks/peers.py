@@ -19,7 +19,7 @@ def available(path: str, photograph: str, evaluations: int) -> dict[str, Run]:
     model = onnxplain.load(path, device="cpu")
     explained = onnxplain.explain(model, photograph, "occlusion", window=112, stride=112)
     image = explained.sample.feeds["images"]
-    target = explained.manifest["target_index"][0]
+    target = explained.manifest["target_index"][-1]
     found: dict[str, Run] = {}
     for package, name, make in (
         ("dianna", "dianna RISE", _dianna),

@@ -38,7 +38,7 @@ def summary(explanation: Explanation, layouts: Mapping[str, str]) -> str:
 def _target(explanation: Explanation) -> tuple[str, str]:
     """Return what was explained: a class by its name and number where they are known, else the target's text."""
     manifest = explanation.manifest
-    index = manifest.get("target_index") or []
+    index = [k for k in manifest.get("target_index") or [] if k is not None]
     number = f"class {index[0]}" if len(index) == 1 and "[" not in explanation.target else ""
     label = explanation.label if explanation.label != str(index[0] if index else "") else ""
     named = f"{label} ({number})" if label and number else label or number

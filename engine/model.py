@@ -18,7 +18,7 @@ from . import graph, runtime
 from .errors import ModelError, SettingError, nearest, printable
 from .inputs.array import check_feeds
 from .preflight import read_model
-from .rows import Runner, Variant, first_row, leading
+from .rows import Runner, Variant, first_row, leading, native
 from .spec import ModelSpec, complete_spec, find_spec, read_spec
 
 if TYPE_CHECKING:
@@ -124,8 +124,11 @@ class Model:
 
     def widest(self, feeds: Mapping[str, np.ndarray]) -> int:
         """Return the bytes of the largest tensor for one row, as far as shapes are known from ``feeds``."""
+        known = {i.name: i for i in self.inputs}
         sizes = {
-            n: k for i in self.inputs if i.name in feeds for n, k in zip(i.shape, feeds[i.name].shape, strict=False)
+            axis: size
+            for name, feed in feeds.items()
+            for axis, size in zip(known[name].shape, native(name, feed, self.inputs).shape, strict=False)
         }
         return max((_bytes(t, sizes) for t in self._tensors), default=1)
 

@@ -386,4 +386,4 @@ def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
     """Return the largest difference, relative to the largest number."""
     if found.shape != expected.shape:
         return float("inf")
-    return float((found - expected).abs().max() / expected.abs().max())
+    return float((found - expected).detach().abs().max() / expected.detach().abs().max())

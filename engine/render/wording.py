@@ -82,7 +82,9 @@ def target_name(explanation: Explanation) -> str:
     """Return the target as a person knows it: 'Egyptian cat (285)', 'class 3', 'boxes[0,4]'."""
     text = explanation.target
     index = explanation.manifest.get("target_index") or []
-    place = text if text.isdigit() else ",".join(str(k) for k in index) if isinstance(index, list) else ""
+    place = (
+        text if text.isdigit() else ",".join(str(k) for k in index if k is not None) if isinstance(index, list) else ""
+    )
     if explanation.label:
         name = short(explanation.label)
         name = f"class {name}" if name.isdigit() else name
