@@ -18,7 +18,8 @@ from . import graph, runtime
 from .errors import ModelError, SettingError, nearest, printable
 from .inputs.array import check_feeds
 from .preflight import read_model
-from .rows import Runner, Variant, first_row, leading, native
+from .rows import Variant, first_row, leading, native
+from .runner import Runner
 from .spec import ModelSpec, complete_spec, find_spec, read_spec
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from onnxplain import (
     methods,
     replay,
 )
-from onnxplain.engine import rows
+from onnxplain.engine import runner
 from onnxplain.engine.runtime import Layout
 from small_graphs import affine, model_of
 
@@ -78,11 +78,11 @@ def test_every_method_comes_back_bit_for_bit(path, method):
 
 def test_the_layout_is_that_of_the_first_time(path, monkeypatch, tmp_path):
     monkeypatch.setenv("ONNXPLAIN_HOME", str(tmp_path))
-    monkeypatch.setattr(rows, "WORTH_MEASURING", 0.0)
-    monkeypatch.setattr(rows.Runner, "_measured", classmethod(lambda *_: Layout(1, 1, 3)))
+    monkeypatch.setattr(runner, "WORTH_MEASURING", 0.0)
+    monkeypatch.setattr(runner.Runner, "_measured", classmethod(lambda *_: Layout(1, 1, 3)))
     found, loaded = saved(path, "rise", tmp_path, masks=60)
     assert found.manifest["layout"] == {"workers": 1, "threads": 1, "batch": 3}
-    monkeypatch.setattr(rows.Runner, "_measured", classmethod(lambda *_: Layout(2, 1, 32)))
+    monkeypatch.setattr(runner.Runner, "_measured", classmethod(lambda *_: Layout(2, 1, 32)))
     for file in tmp_path.glob("*.json"):
         file.unlink()
     model = onnxplain.load(path, device="cpu", threads=1)
@@ -97,8 +97,8 @@ def test_the_layout_is_that_of_the_first_time(path, monkeypatch, tmp_path):
 def test_a_layout_that_cannot_be_remembered_is_still_told(path, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("ONNXPLAIN_HOME", str(tmp_path / "file"))
-    monkeypatch.setattr(rows, "WORTH_MEASURING", 0.0)
-    monkeypatch.setattr(rows.Runner, "_measured", classmethod(lambda *_: Layout(1, 1, 3)))
+    monkeypatch.setattr(runner, "WORTH_MEASURING", 0.0)
+    monkeypatch.setattr(runner.Runner, "_measured", classmethod(lambda *_: Layout(1, 1, 3)))
     found, loaded = saved(path, "rise", tmp_path, masks=60)
     assert found.manifest["layout"] == {"workers": 1, "threads": 1, "batch": 3}
     assert replay(loaded) == found

@@ -10,7 +10,9 @@ from onnx import TensorProto, helper
 import onnxplain
 from onnxplain import Target
 from onnxplain.engine import rows, runtime
-from onnxplain.engine.rows import LAYOUTS, Runner, leading, native
+from onnxplain.engine import runner as runner_room
+from onnxplain.engine.rows import leading, native
+from onnxplain.engine.runner import LAYOUTS, Runner
 from onnxplain.engine.runtime import Device, Layout
 from small_graphs import affine, model_of
 
@@ -180,7 +182,7 @@ def test_the_largest_batch_that_is_tried_is_remembered_too(folder, monkeypatch):
     model, feeds = opened(linear(), threads=2), {"x": X[:1]}
     model.runner(Y, feeds).variant.seconds = 1e-6
     measured = model.runner(Y, feeds, expected=10**9).layout
-    assert measured.batch == 2 * rows.MOST_ROWS
+    assert measured.batch == 2 * runner_room.MOST_ROWS
     assert opened(linear(), threads=2).runner(Y, feeds).layout == measured
 
 
@@ -194,7 +196,7 @@ ODD += [{"workers": 1.5, "threads": 1, "batch": 1}, {"workers": 1, "threads": 1,
 def test_layouts_that_make_no_sense_are_ignored(folder, odd):
     model, feeds = opened(linear(), threads=2), {"x": X[:1]}
     usual = model.runner(Y, feeds)
-    key = rows._layout_key(usual.variant, feeds)
+    key = runner_room._layout_key(usual.variant, feeds)
     (folder / LAYOUTS).write_text(json.dumps({key: odd}))
     assert model.runner(Y, feeds).layout == usual.layout
     (folder / LAYOUTS).write_text(json.dumps({key: {"workers": 1, "threads": 1, "batch": 5}}))
@@ -208,9 +210,9 @@ def test_layouts_are_remembered_by_model_target_shape_threads_and_device():
             model = opened(proto, threads=threads)
             for tensor in ("x", "y"):
                 variant = model.variant((tensor,), {"x": X[:1]})
-                keys |= {rows._layout_key(variant, feeds) for feeds in ({"x": X[:1]}, {"x": X[:1, None]})}
+                keys |= {runner_room._layout_key(variant, feeds) for feeds in ({"x": X[:1]}, {"x": X[:1, None]})}
                 model.device = Device("cuda:0", ("CUDAExecutionProvider",), "cuda")
-                keys.add(rows._layout_key(variant, {"x": X[:1]}))
+                keys.add(runner_room._layout_key(variant, {"x": X[:1]}))
                 model.device = Device("cpu", ("CPUExecutionProvider",))
     assert len(keys) == 2 * 2 * 2 * 3
 

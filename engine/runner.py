@@ -1,0 +1,131 @@
+"""Runner: streams rows through a variant and scores a target, in the layout that suits model and machine."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from . import runtime
+from .home import recall, remember
+from .runtime import Halt, Layout
+
+if TYPE_CHECKING:
+    from .rows import Variant
+    from .target import Target
+
+Feeds = Mapping[str, np.ndarray]
+Tag = TypeVar("Tag")
+
+LAYOUTS = "layouts.json"
+WIDEST_BYTES = 16 << 20  # what a batch of the model's largest tensor should weigh at most
+RUN_BYTES = 4 << 20  # what one batch of inputs should weigh at most
+MOST_ROWS = 1024
+WORTH_MEASURING = 1.0  # seconds of expected work above which layouts are measured
+TRIALS, TRIAL_SECONDS = 3, 0.06
+SHARING_GAINS = 0.05
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Streams batches of rows through a variant and scores a target."""
+
+    variant: Variant
+    target: Target
+    layout: Layout
+
+    @classmethod
+    def choose(cls, variant: Variant, target: Target, feeds: Feeds, *, expected: int, layout: Layout | None) -> Runner:
+        """Return a runner with the given layout, a remembered one, one measured now, or the default."""
+        if layout is not None:
+            return cls(variant, target, layout)
+        default = cls.default_layout(variant, feeds)
+        if not variant.model.device.is_cpu or expected * variant.seconds < WORTH_MEASURING:
+            return cls(variant, target, cls._remembered(variant, feeds) or default)
+        known = cls._remembered(variant, feeds)
+        if known is None:
+            known = cls._measured(variant, target, feeds, default)
+            variant.model.layouts[_layout_key(variant, feeds)] = known
+            remember(LAYOUTS, _layout_key(variant, feeds), dataclasses.asdict(known))
+        return cls(variant, target, known)
+
+    @staticmethod
+    def default_layout(variant: Variant, feeds: Feeds) -> Layout:
+        """Return a layout that is rarely bad: a single-threaded run per core, batches of a moderate size.
+
+        It depends on sizes alone, not on the clock, so that the same command gives the same bits again.
+        """
+        weight = max(1, sum(f.nbytes for f in feeds.values()))
+        most = min(MOST_ROWS, RUN_BYTES / weight, WIDEST_BYTES / max(1, variant.model.widest(feeds)))
+        batch = 1 << max(0, int(most).bit_length() - 1)
+        if variant.rows > 1:
+            batch = variant.rows
+        cores = variant.model.threads
+        if not variant.model.device.is_cpu:
+            return Layout(1, cores, max(batch, 32))
+        return Layout(cores, 1, batch)
+
+    @staticmethod
+    def _remembered(variant: Variant, feeds: Feeds) -> Layout | None:
+        key = _layout_key(variant, feeds)
+        if key in variant.model.layouts:
+            return variant.model.layouts[key]
+        kept = recall(LAYOUTS, key)
+        if not isinstance(kept, dict) or kept.keys() != {"workers", "threads", "batch"}:
+            return None
+        if any(type(v) is not int or v < 1 for v in kept.values()):
+            return None
+        if max(kept["workers"], kept["threads"]) > variant.model.threads or kept["batch"] > 2 * MOST_ROWS:
+            return None
+        return Layout(**kept)
+
+    @classmethod
+    def _measured(cls, variant: Variant, target: Target, feeds: Feeds, default: Layout) -> Layout:
+        """Time a few layouts on this input, in turns, and return the one that was fastest at its best.
+
+        Threads that share an operator wait for each other in a loop: on a machine that others use too, that is slow. So
+        they must be faster by ``SHARING_GAINS`` to be chosen.
+        """
+        cores = variant.model.threads
+        sizes = {default.batch} if variant.rows > 1 else {default.batch, max(1, default.batch // 4), default.batch * 2}
+        rates: dict[Layout, float] = {}
+        for _ in range(TRIALS):
+            for batch in sorted(sizes):
+                rows = {n: np.repeat(f, batch, axis=0) if variant.has_rows(n) else f for n, f in feeds.items()}
+                for layout in dict.fromkeys((Layout(cores, 1, batch), Layout(1, cores, batch))):
+                    rate = runtime.measure(cls(variant, target, layout).run, rows, layout, TRIAL_SECONDS)
+                    rates[layout] = max(rate, rates.get(layout, 0.0))
+        return max(rates, key=lambda layout: rates[layout] * (1.0 if layout.threads == 1 else 1 - SHARING_GAINS))
+
+    @property
+    def batch(self) -> int:
+        """Rows a run."""
+        return self.layout.batch
+
+    @property
+    def depth(self) -> int:
+        """How many batches may be under way or being prepared at a time."""
+        return self.layout.workers + 2
+
+    def run(self, feeds: Feeds, halt: Halt | None = None) -> np.ndarray:
+        """Return the target's scores (rows,); more rows than a batch are run one batch after the other."""
+        session, count = self.variant.session(self.layout.threads), self.variant.count(feeds)
+        step = min(self.batch, self.variant.rows or count)
+        parts = [feeds] if count <= step else [self.variant.part(feeds, k, k + step) for k in range(0, count, step)]
+        scores = [self.target.scores(self.variant.run_batch(session, part, halt)[0]) for part in parts]
+        return scores[0] if len(scores) == 1 else np.concatenate(scores)
+
+    def stream(self, batches: Iterable[tuple[Feeds | None, Tag]]) -> Iterator[tuple[np.ndarray | None, Tag]]:
+        """Score batches in order, the next ones being prepared meanwhile."""
+        self.variant.session(self.layout.threads)
+        yield from runtime.stream(self.run, batches, self.layout.workers)
+
+
+def _layout_key(variant: Variant, feeds: Feeds) -> str:
+    model = variant.model
+    shapes = ";".join(f"{n}{list(f.shape)}" for n, f in sorted(feeds.items()))
+    parts = (model.digest[:24], ",".join(variant.tensors), shapes, model.device.name, str(model.threads))
+    return "|".join((*parts, runtime.versions()["onnxruntime"]))
