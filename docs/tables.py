@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +15,7 @@ from onnxplain.cli import main
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+ROOT = Path(__file__).resolve().parents[1]
 WIDTH = 96  # columns of a help text
 
 
@@ -84,4 +88,34 @@ def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-TABLES = {"commands": commands, "methods": methods, "models": models, "settings": settings}
+def house() -> str:
+    """Return the picture of the folders, from the README's section on architecture."""
+    section = (ROOT / "README.md").read_text(encoding="utf-8").split("## Architecture", 1)[1]
+    return "```" + section.split("```")[1] + "```"
+
+
+def measured(name: str) -> str:
+    """Return a result of ``make bench`` as a table, with where and when it was measured."""
+    path = ROOT / "benchmarks" / "results" / f"{name}.json"
+    if not path.exists():
+        return "*not measured yet: `make bench`*"
+    result = json.loads(path.read_text(encoding="utf-8"))
+    head = tuple(dict.fromkeys(k for row in result["rows"] for k, v in row.items() if not isinstance(v, list)))
+    rows = [tuple(_figure(row.get(k, "")) for k in head) for row in result["rows"]]
+    versions = ", ".join(f"{package} {version}" for package, version in result["versions"].items())
+    where = f"{result['date']}, {result['cores']} cores of {result['cpu']}, Python {result['python']}, {versions}"
+    return f"{table(tuple(k.replace('_', ' ') for k in head), rows)}\n\n*{result['about']}. {where}.*"
+
+
+def _figure(value: Any) -> str:
+    return f"{value:,.3f}" if isinstance(value, float) else str(value)
+
+
+TABLES = {
+    "commands": commands,
+    "house": house,
+    "methods": methods,
+    "models": models,
+    "settings": settings,
+    **{f"measured {name}": partial(measured, name) for name in ("startup", "memory", "overhead")},
+}

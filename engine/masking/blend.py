@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+AT_A_TIME = 1 << 20  # bytes of rows that are written in one go, so that masks stay in the cache
+
 
 class Blend:
     """One input and its references, made ready for masking.
@@ -25,6 +27,11 @@ class Blend:
 
     def write(self, mask: np.ndarray, out: np.ndarray) -> None:
         """Fill ``out`` (B, R, ...) from a mask (B, 1, ...) that broadcasts to it."""
+        step = max(1, AT_A_TIME // max(1, out[:1].nbytes))
+        for start in range(0, len(out), step):
+            self._write(mask[start : start + step], out[start : start + step])
+
+    def _write(self, mask: np.ndarray, out: np.ndarray) -> None:
         if mask.dtype != np.bool_:
             if self._difference is None:
                 raise TypeError("partly present features need inputs of floating-point numbers")
@@ -35,7 +42,8 @@ class Blend:
             out[...] = np.where(mask, self._feed, self._references)
         else:
             bits = out.view(self._bits)
-            chosen = np.negative(mask.view(np.int8).astype(self._bits))
+            chosen = mask.view(np.int8).astype(self._bits)
+            np.negative(chosen, out=chosen)
             np.bitwise_and(chosen, self._changed_bits, out=bits)
             if not self._zero:
                 np.bitwise_xor(bits, self._reference_bits, out=bits)

@@ -79,6 +79,7 @@ class Features:
     labels: dict[str, np.ndarray]
     kind: str = "labels"  # pixels, elements, grid, superpixels, columns, channels, inputs, labels
     _slices: dict[str, slice | None] = field(init=False, repr=False, default_factory=dict)
+    _places: dict[str, np.ndarray] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check the partition: labels from -1 to M-1, each used."""
@@ -97,6 +98,7 @@ class Features:
                 )
             span = _run(labels)
             self._slices[name] = span
+            self._places[name] = np.where(labels < 0, len(self.names), labels).reshape(-1).astype(np.intp)
             used[labels[labels >= 0] if span is None else span] = True
         if not used.all():
             raise SettingError(
@@ -123,7 +125,9 @@ class Features:
             if padded is None:
                 kept = np.ones((len(coalitions), 1), dtype=coalitions.dtype)
                 padded = np.concatenate([coalitions, kept], axis=1)
-            masks[name] = padded[:, labels.reshape(-1)].reshape(len(coalitions), *labels.shape[1:])
+            # labels are within bounds, which "clip" need not check: several times faster than indexing
+            taken = np.take(padded, self._places[name], axis=1, mode="clip")
+            masks[name] = taken.reshape(len(coalitions), *labels.shape[1:])
         return masks
 
     def scatter(self, values: np.ndarray, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
