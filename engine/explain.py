@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 Inputs = np.ndarray | Mapping[str, np.ndarray] | Sample | str | os.PathLike[str] | Sequence[Any]
 
+AT_ONCE = 64  # samples that are handed to a method at a time
+
 
 def explain(
     model: Model | str | os.PathLike[str] | bytes,
@@ -54,7 +56,7 @@ def explain(
     """
     opened = model if isinstance(model, Model) else load(model)
     samples = list(samples_of(opened, inputs))
-    results = [explain_sample(opened, s, method, target, wrt, seed, progress, given) for s in samples]
+    results = explain_samples(opened, samples, method, target, wrt, seed, progress, given)
     return results[0] if len(results) == 1 and not _is_many(inputs, opened) else results
 
 
@@ -69,14 +71,28 @@ def explain_sample(
     given: Mapping[str, Any] | None = None,
 ) -> Explanation:
     """Explain one sample; the whole result, with settings and manifest."""
+    return explain_samples(model, [sample], method, target, wrt, seed, progress, given)[0]
+
+
+def explain_samples(
+    model: Model,
+    samples: Sequence[Sample],
+    method: str,
+    target: str | int | Target = "top",
+    wrt: str | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+    given: Mapping[str, Any] | None = None,
+) -> list[Explanation]:
+    """Explain samples one after the other, or those of equal shapes at once where the method can."""
     plugin = registry.find(method, "explainer")
     explainer = settings.build(plugin.factory, dict(given or {}), method)
     _check_capability(plugin, wrt, model)
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise SettingError(f"seed must be a whole number from 0 on, not {printable(repr(seed))[:80]}")
-    begun = time.perf_counter()
-    with model.remembering():
-        problem = Problem(
+
+    def problem_of(sample: Sample) -> Problem:
+        return Problem(
             model=model,
             sample=sample,
             target=resolve(target, model, sample.feeds),
@@ -89,9 +105,43 @@ def explain_sample(
             seed=int(seed),
             progress=progress or Silence(),
         )
-        found: Explanation = explainer.explain(problem)
-    seconds = time.perf_counter() - begun
-    chosen = {f.name: _storable(getattr(explainer, f.name)) for f in dataclasses.fields(explainer) if f.init}
+
+    results: dict[int, Explanation] = {}
+    for places in _together(samples, many=hasattr(explainer, "explain_many")):
+        begun = time.perf_counter()
+        with model.remembering():
+            problems = [problem_of(samples[place]) for place in places]
+            if len(problems) > 1:
+                found: list[Explanation] = explainer.explain_many(problems)
+            else:
+                found = [explainer.explain(problems[0])]
+        seconds = (time.perf_counter() - begun) / len(problems)
+        for place, problem, one in zip(places, problems, found, strict=True):
+            finished = dataclasses.replace(
+                one,
+                settings={
+                    f.name: _storable(getattr(explainer, f.name)) for f in dataclasses.fields(explainer) if f.init
+                },
+                seconds=seconds,
+                manifest=manifest_of(problem, plugin, given or {}, target) | one.manifest,
+            )
+            results[place] = _as_given(finished, model)
+    return [results[place] for place in range(len(samples))]
+
+
+def _together(samples: Sequence[Sample], *, many: bool) -> Iterator[list[int]]:
+    """Yield the places of samples that are explained at once: those of equal shapes, or each by itself."""
+    groups: dict[Any, list[int]] = {}
+    for place, sample in enumerate(samples):
+        shapes = tuple((name, feed.shape) for name, feed in sorted(sample.feeds.items()))
+        groups.setdefault(shapes if many else place, []).append(place)
+    for places in groups.values():
+        for start in range(0, len(places), AT_ONCE):
+            yield places[start : start + AT_ONCE]
+
+
+def _as_given(found: Explanation, model: Model) -> Explanation:
+    """Return the explanation with arrays shaped as the model itself takes its inputs."""
     return dataclasses.replace(
         found,
         values={n: _native(n, a, model) for n, a in found.values.items()},
@@ -99,9 +149,6 @@ def explain_sample(
         if found.standard_error is None
         else {n: _native(n, a, model) for n, a in found.standard_error.items()},
         feature_labels={n: _native(n, a, model) for n, a in found.feature_labels.items()},
-        settings=chosen,
-        seconds=seconds,
-        manifest=manifest_of(problem, plugin, given or {}, target) | found.manifest,
     )
 
 
@@ -151,7 +198,8 @@ def _check_capability(plugin: registry.Plugin, wrt: str | None, model: Model) ->
         return
     if wrt not in model.tensor_names:
         raise SettingError(f"there is no tensor '{printable(wrt)}' in this model", tip=nearest(wrt, model.tensor_names))
-    if registry.GRADIENT not in plugin.needs and wrt not in {i.name for i in model.inputs}:
+    inner = registry.GRADIENT in plugin.needs or registry.ACTIVATIONS in plugin.needs
+    if not inner and wrt not in {i.name for i in model.inputs}:
         raise CapabilityError(
             f"{plugin.name} explains inputs; it cannot explain with respect to tensor '{printable(wrt)}'",
             tip="leave out --wrt, or make the tensor the target",

@@ -245,3 +245,28 @@ def test_models_by_path_and_by_bytes(tmp_path):
     onnx.save(affine(W, np.zeros(2)), tmp_path / "m.onnx")
     for given in (tmp_path / "m.onnx", os.fspath(tmp_path / "m.onnx"), (tmp_path / "m.onnx").read_bytes()):
         assert is_right(explain(given, ROWS[0], "ablation", **ABLATION), ROWS[0])
+
+
+def test_methods_that_can_are_handed_samples_of_equal_shapes_at_once(model):
+    handed = []
+
+    @register("explainer", "many-at-once")
+    @dataclass(frozen=True)
+    class Many:
+        def explain(self, problem):
+            return self.explain_many([problem])[0]
+
+        def explain_many(self, problems):
+            handed.append(len(problems))
+            return [
+                Explanation(values=dict(p.sample.feeds), method=p.method, settings={}, target=p.target.text, score=0.0)
+                for p in problems
+            ]
+
+    try:
+        found = explain(model, ROWS, "many-at-once", target=0)
+    finally:
+        registry.unregister("many-at-once")
+    assert handed == [3]
+    assert np.array_equal(np.concatenate([e.values["x"] for e in found]), ROWS)
+    assert all(e.manifest["plugin"].endswith("Many") and e.settings == {} for e in found)
