@@ -1,0 +1,180 @@
+"""If, Loop and Scan: graphs inside a node become modules inside a module, run as often as the run-time values say.
+
+An If whose condition is known when the graph is converted never gets here: its branch takes its place in the graph.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from .registry import Converted, converter, function_module
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..node import Node
+
+
+def inner(node: Node, attribute: str) -> tuple[nn.Module, list[int]]:
+    """Return a graph attribute as a module, and the positions of the node's inputs that it takes after its own."""
+    from ..convert import build  # the walk over a graph knows the converters, and this one needs the walk
+    from ..normalise import body_program
+
+    body = node.attributes[attribute]
+    places = {name: body.first + k for k, name in enumerate(body.captured)}
+    known = {name: node.constants[k] for name, k in places.items() if k in node.constants}
+    return build(body_program(body, known)), [k for name, k in places.items() if name not in known]
+
+
+def as_tuple(result: torch.Tensor | Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    """Return a module's outputs as a tuple, one alone included."""
+    return result if isinstance(result, tuple) else (result,)
+
+
+def as_listed(results: tuple[torch.Tensor, ...], node: Node) -> torch.Tensor | tuple[torch.Tensor, ...]:
+    """Return outputs as a node lists them: a tensor where it lists one."""
+    return results[0] if len(node.outputs) == 1 else results
+
+
+class Branches(nn.Module):
+    """Both branches of an If; ``then_count`` of the captured tensors belong to the first."""
+
+    def __init__(self, then_branch: nn.Module, else_branch: nn.Module, then_count: int, node: Node) -> None:
+        super().__init__()
+        self.node = node
+        self.then_branch = then_branch
+        self.else_branch = else_branch
+        self.then_count = then_count
+
+    def forward(self, condition: torch.Tensor, *captured: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
+        """Run the branch that the condition chooses."""
+        if bool(condition):
+            return as_listed(as_tuple(self.then_branch(*captured[: self.then_count])), self.node)
+        return as_listed(as_tuple(self.else_branch(*captured[self.then_count :])), self.node)
+
+
+@converter("If")
+def branch(node: Node) -> Converted:
+    """Run one of two graphs, by a condition that is computed."""
+    then_branch, then_takes = inner(node, "then_branch")
+    else_branch, else_takes = inner(node, "else_branch")
+    return function_module(
+        Branches(then_branch, else_branch, len(then_takes), node), node, takes=[0, *then_takes, *else_takes]
+    )
+
+
+class Repeat(nn.Module):
+    """The body of a Loop: (step, condition, carried ..., captured ...) -> (condition, carried ..., collected ...)."""
+
+    def __init__(self, body: nn.Module, node: Node, carried: int) -> None:
+        super().__init__()
+        self.body = body
+        self.node = node
+        self.carried = carried
+
+    def forward(
+        self, trips: torch.Tensor | None, condition: torch.Tensor | None, *rest: torch.Tensor
+    ) -> torch.Tensor | tuple[torch.Tensor, ...]:
+        """Repeat at most ``trips`` times while the condition holds; return what is carried, and stacks of the rest."""
+        state, captured = rest[: self.carried], rest[self.carried :]
+        collected: list[tuple[torch.Tensor, ...]] = []
+        limit = None if trips is None else int(trips)
+        device = next((t.device for t in rest if isinstance(t, torch.Tensor)), None)
+        going = torch.ones((), dtype=torch.bool, device=device) if condition is None else condition
+        for step in count():
+            if (limit is not None and step >= limit) or not bool(going):
+                break
+            results = as_tuple(self.body(torch.tensor(step, device=device), going, *state, *captured))
+            going, state = results[0], results[1 : 1 + self.carried]
+            collected.append(results[1 + self.carried :])
+        if not collected and len(self.node.outputs) > self.carried:
+            raise self.node.refusal("number of steps", 0)
+        return as_listed((*state, *(torch.stack(values) for values in zip(*collected, strict=True))), self.node)
+
+
+@converter("Loop")
+def loop(node: Node) -> Converted:
+    """Repeat a graph; its gradient passes through all steps."""
+    body, captured = inner(node, "body")
+    first = node.attributes["body"].first
+    carried = first - 2
+    return function_module(Repeat(body, node, carried), node, takes=[*range(first), *captured])
+
+
+class Sweep(nn.Module):
+    """The body of a Scan: (states ..., slices ..., captured ...) -> (states ..., collected ...)."""
+
+    def __init__(self, body: nn.Module, node: Node, states: int, scanned: int) -> None:
+        super().__init__()
+        self.body = body
+        self.node = node
+        self.states = states
+        self.scanned = scanned
+        collected = len(node.outputs) - states
+        self.in_axes = self._listed(node, "scan_input_axes", scanned)
+        self.out_axes = self._listed(node, "scan_output_axes", collected)
+        inwards = "scan_input_directions" if node.version > 8 else "directions"
+        self.in_backward = self._listed(node, inwards, scanned)
+        self.out_backward = self._listed(node, "scan_output_directions", collected)
+
+    @staticmethod
+    def _listed(node: Node, name: str, length: int) -> list[int]:
+        return list(node.attributes.get(name) or [0] * length)
+
+    def forward(self, *tensors: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
+        """Run over the slices of the scanned inputs and list the outputs as the node does."""
+        return as_listed(self.swept(*tensors), self.node)
+
+    def swept(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Run over the slices of the scanned inputs; return the last states, and stacks of what each step gave."""
+        state = tensors[: self.states]
+        captured = tensors[self.states + self.scanned :]
+        slices = []
+        for x, axis, backward in zip(
+            tensors[self.states : self.states + self.scanned], self.in_axes, self.in_backward, strict=True
+        ):
+            parts = x.unbind(axis)
+            slices.append(parts[::-1] if backward else parts)
+        collected: list[tuple[torch.Tensor, ...]] = []
+        for elements in zip(*slices, strict=True):
+            results = as_tuple(self.body(*state, *elements, *captured))
+            state = results[: self.states]
+            collected.append(results[self.states :])
+        stacks = []
+        for values, axis, backward in zip(zip(*collected, strict=True), self.out_axes, self.out_backward, strict=True):
+            stacks.append(torch.stack(values[::-1] if backward else values, axis))
+        return (*state, *stacks)
+
+
+class BatchedSweep(Sweep):
+    """Scan as it was in opset 8: all states and scanned inputs have a batch axis first, and rows run one by one."""
+
+    def swept(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Run each row; the axis that is scanned follows the batch axis."""
+        own = self.states + self.scanned
+        rows = [Sweep.swept(self, *row, *tensors[own:]) for row in zip(*tensors[:own], strict=True)]
+        return tuple(torch.stack(values) for values in zip(*rows, strict=True))
+
+
+@converter("Scan", since=9)
+def scan(node: Node) -> Converted:
+    """Run a graph over the slices of its inputs."""
+    body, captured = inner(node, "body")
+    first, scanned = node.attributes["body"].first, node.attributes["num_scan_inputs"]
+    sweep = Sweep(body, node, first - scanned, scanned)
+    return function_module(sweep, node, takes=[*range(first), *captured])
+
+
+@converter("Scan", until=8)
+def batched_scan(node: Node) -> Converted:
+    """Run a graph over the slices of each row of its inputs."""
+    if node.given(0):
+        raise node.refusal("input", "sequence_lens")
+    body, captured = inner(node, "body")
+    first, scanned = node.attributes["body"].first, node.attributes["num_scan_inputs"]
+    sweep = BatchedSweep(body, node, first - 1 - scanned, scanned)
+    return function_module(sweep, node, takes=[*range(1, first), *captured])

@@ -1,0 +1,135 @@
+"""What exporters spell out is put together again, and gives the same numbers; what is tapped stays reachable."""
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from small_graphs import model_of
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+
+import whole_models  # noqa: E402  # after the check that torch is there
+from onnxplain.adapters.torch import convert, fuse  # noqa: E402
+from onnxplain.adapters.torch.plan import cut  # noqa: E402
+
+FLOAT = TensorProto.FLOAT
+RNG = np.random.default_rng(2)
+
+
+def cut_to_output(module, taps=()):
+    result = next(node for node in module.graph.nodes if node.op == "output").args[0]
+    names = module.meta["names"]
+    return cut(module, [result.name, *(names[t] for t in taps)], [names[t] for t in taps])
+
+
+def kinds(part):
+    return [type(part.get_submodule(n.target)).__name__ for n in part.graph.nodes if n.op == "call_module"]
+
+
+@pytest.mark.parametrize(
+    ("name", "opset", "expected"),
+    [
+        ("convnext", 13, {"LayerNorm": 3, "GELU": 2, "Linear": 5}),
+        ("vit", 17, {"Attention": 2, "GELU": 2, "Linear": 9}),
+        ("bert", 13, {"Attention": 2, "GELU": 2, "LayerNorm": 5, "Linear": 10}),
+        ("llama", 17, {"Attention": 1, "Parts": 2}),
+    ],
+)
+def test_transformers_are_put_together_again(name, opset, expected):
+    original = whole_models.network(name)
+    module = convert(whole_models.exported(name, "legacy", opset, original))
+    part = cut_to_output(module)
+    found = kinds(part)
+    assert {kind: found.count(kind) for kind in expected} == expected
+    for rows in (1, 3):
+        inputs = whole_models.MODELS[name].draw(rows)
+        outputs, gradients = whole_models.difference(module, First(part), inputs)
+        assert outputs < 1e-5
+        assert gradients < 1e-4
+
+
+class First(nn.Module):
+    """A part that returns a tuple of one, as a module that returns a tensor."""
+
+    def __init__(self, part):
+        super().__init__()
+        self.part = part
+
+    def forward(self, *inputs):
+        return self.part(*inputs)[0]
+
+
+def dense(*, opset=17):
+    nodes = [helper.make_node("MatMul", ["x", "W"], ["product"]), helper.make_node("Add", ["b", "product"], ["y"])]
+    constants = {"W": RNG.standard_normal((3, 4)).astype(np.float32), "b": np.arange(4, dtype=np.float32)}
+    return model_of(nodes, {"x": (FLOAT, ["b", 3])}, {"y": (FLOAT, ["b", 4])}, constants, opset=opset)
+
+
+def test_a_product_and_a_sum_become_a_linear_layer():
+    module = convert(dense())
+    part = cut_to_output(module)
+    x = torch.randn(2, 3)
+    assert kinds(part) == ["Linear"]
+    assert torch.allclose(part(x)[0], module(x))
+
+
+def test_what_is_tapped_is_not_fused():
+    module = convert(dense())
+    part = cut_to_output(module, ["product"])
+    x = torch.randn(2, 3)
+    y, product = part(x)
+    assert kinds(part) == ["Linear", "Function"]
+    (gradient,) = torch.autograd.grad(y[:, 1].sum(), product)
+    assert gradient.tolist() == [[0, 1, 0, 0]] * 2
+    assert torch.allclose(y, product + torch.arange(4.0))
+
+
+def test_batch_normalisation_goes_into_the_convolution():
+    original = nn.Sequential(nn.Conv2d(2, 3, 3, bias=False), nn.BatchNorm2d(3)).eval()
+    torch.manual_seed(0)
+    for tensor in (original[1].weight, original[1].bias, original[1].running_mean):
+        nn.init.normal_(tensor)
+    arrays = {f"p{k}": v for k, v in enumerate(original.state_dict().values()) if v.dim()}
+    weights = {name: value.numpy() for name, value in arrays.items()}
+    nodes = [
+        helper.make_node("Conv", ["x", "p0"], ["c"]),
+        helper.make_node("BatchNormalization", ["c", "p1", "p2", "p3", "p4"], ["y"]),
+    ]
+    model = model_of(nodes, {"x": (FLOAT, ["b", 2, 5, 5])}, {"y": (FLOAT, None)}, weights)
+    part = cut_to_output(convert(model))
+    x = torch.randn(2, 2, 5, 5)
+    assert kinds(part) == ["Conv2d"]
+    assert torch.allclose(part(x)[0], original(x), atol=1e-6)
+
+
+def test_attention_with_other_shapes_is_computed_as_it_is_written():
+    q, k, v = torch.randn(2, 3, 4, 5), torch.randn(3, 5, 6), torch.randn(2, 3, 6, 5)
+    mask, factor = torch.randn(4, 2, 1, 1, 6), torch.rand(3, 1, 1)
+    expected = torch.softmax(0.5 * (q * factor) @ k + mask, -1) @ v
+    found = fuse.Attention(0.5, 1, masked=True)(q, k, v, mask, factor)
+    assert torch.allclose(found, expected, atol=1e-6)
+
+
+def test_slices_beyond_the_end_are_cut_short():
+    x = torch.arange(5.0)
+    assert [p.tolist() for p in fuse.Parts(0, [3, 4])(x)] == [[0, 1, 2], [3, 4], []]
+    assert [p.tolist() for p in fuse.Parts(0, [2, None])(x)][:2] == [[0, 1], [2, 3, 4]]
+
+
+def test_a_reshaping_that_is_no_swap_is_done_step_by_step():
+    class Reshape(nn.Module):
+        def forward(self, x, shape):
+            return x.reshape(shape.tolist())
+
+    class Swap(nn.Module):
+        def forward(self, x):
+            return x.transpose(1, 2)
+
+    swapped = fuse.Swapped(Reshape(), Swap(), Reshape(), (None, None))
+    x = torch.randn(2, 3, 4, 5)
+    plain = swapped(x, torch.tensor([-1, 4, 5]), torch.tensor([2, 3, 5, 4]))
+    assert torch.equal(plain, x.transpose(-2, -1))
+    other = swapped(x, torch.tensor([2, 12, 5]), torch.tensor([2, 3, 5, 4]))
+    assert torch.equal(other, x.reshape(2, 12, 5).transpose(1, 2).reshape(2, 3, 5, 4))
