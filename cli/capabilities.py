@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ..engine.spec import ModelSpec
 
 OPEN_SIZES = {"H": 224, "W": 224, "T": 16}  # for axes whose size the model leaves open
+UNOPENED = "ONNX Runtime "  # how the reasons begin for which no session of a model can be had
+NOT_OPENED = "ONNX Runtime does not open this model"
 GRADIENTS = 'needs gradients: pip install "onnxplain[torch]"'
 
 
@@ -113,15 +115,19 @@ def spec_to_write(model: Model) -> ModelSpec:
     return dataclasses.replace(known, task=known.task or guessed.task, labels=model.labels, inputs=inputs)
 
 
-def capabilities(model: Model) -> list[dict[str, Any]]:
-    """Return for each method whether it can explain this model, and why not."""
+def capabilities(model: Model, reason: str = "") -> list[dict[str, Any]]:
+    """Return for each method whether it can explain this model, and why not.
+
+    ``reason`` is why the model did not run (see ``batching``). Made-up numbers may be to blame for that, but not where
+    ONNX Runtime does not open the model.
+    """
     from ..engine.registry import plugins
 
     kinds = {entry["modality"] for entry in preprocessing(model).values()}
     target = default_target(model)
     found = []
     for plugin in plugins("explainer"):
-        why = _hindrance(plugin, kinds, target)
+        why = NOT_OPENED if reason.startswith(UNOPENED) else _hindrance(plugin, kinds, target)
         found.append({"name": plugin.name, "can_run": not why, "why": why or None})
     return found
 

@@ -108,6 +108,8 @@ def explain_command(**options: Any) -> int:
     for name in ("mode", "format"):
         if getattr(request, name) is not None and request.output is None:
             raise click.UsageError(f"--{name} is about pictures, which are written with -o DIR only")
+    if request.output == "":
+        raise click.UsageError("-o takes the name of a folder, and the name given is empty")
     return explain(request)
 
 
@@ -117,7 +119,7 @@ command = explain_command
 def explain(request: Request) -> int:
     """Explain each input by each method and return the exit code; a failed one does not stop the rest."""
     given = request.assignments()
-    chosen = choices(request.method, given)
+    chosen = choices(request.method, given) if request.method else []
     folder = _folder(request)
     model = open_model(request.model, request.spec, request.device, request.threads)
     outcome = Outcome(model, request, folder)
@@ -221,7 +223,8 @@ class Outcome:
         )
         text = str(error) if str(error) not in self._said else error.message
         self._said.add(str(error))
-        print_error(f"{printable(source)}{f', {method}' if method else ''}: {text}")
+        about = ", ".join(printable(part) for part in (source, method) if part)
+        print_error(f"{about}: {text}" if about else text)
 
     def _show(self, explanation: Explanation, files: Sequence[Any]) -> None:
         from .summary import summary

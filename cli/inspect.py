@@ -86,7 +86,7 @@ def examined(model: Model, *, tensors: bool) -> dict[str, Any]:
         "batching": rows or None,
         "batching_reason": reason or None,
         "preprocessing": preprocessing(model),
-        "methods": capabilities(model),
+        "methods": capabilities(model, reason),
     }
     if tensors:
         found["tensors"] = [

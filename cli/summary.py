@@ -83,10 +83,12 @@ def _strongest_places(explanation: Explanation, layouts: Mapping[str, str]) -> l
     """Say where the largest values of each input are, but for tables, whose columns have names."""
     if explanation.sample is not None and explanation.sample.modality == "table":
         return []
-    places = {
-        name: _place(values, layouts.get(name, "")) for name, values in explanation.values.items() if values.size > 1
-    }
-    return [f"{name}: {place}" for name, place in places.items()] if len(explanation.values) > 1 else [*places.values()]
+    values, words = explanation.values, ""
+    if explanation.method == "rise":  # all of its values are near the mean score: as in pictures, what differs counts
+        middle = float(np.concatenate([v.ravel() for v in values.values()]).mean())
+        values, words = {name: v - middle for name, v in values.items()}, f", relative to the mean {amount(middle)}"
+    places = {name: _place(v, layouts.get(name, "")) + words for name, v in values.items() if v.size > 1}
+    return [f"{name}: {place}" for name, place in places.items()] if len(values) > 1 else [*places.values()]
 
 
 def _place(values: np.ndarray, layout: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -194,6 +195,11 @@ def _native(name: str, array: np.ndarray, model: Model) -> np.ndarray:
 
 
 def _check_capability(plugin: registry.Plugin, wrt: str | None, model: Model) -> None:
+    if plugin.package == "onnxplain" and registry.GRADIENT in plugin.needs and not importlib.util.find_spec("torch"):
+        raise CapabilityError(
+            f"{plugin.name} needs gradients, and so torch, which is not installed",
+            tip='pip install "onnxplain[torch]", or use a method that needs none: occlusion, rise, kernel-shap',
+        )
     if wrt is None:
         return
     if wrt not in model.tensor_names:

@@ -37,6 +37,7 @@ class TensorSpec:
     dtype: np.dtype[Any]
     shape: tuple[int | str | None, ...]
     batch_axis: int | None
+    ranked: bool = True  # False where the file does not say how many axes there are; the shape is then ()
 
     def __str__(self) -> str:
         """Return ``name: dtype (axes)``."""
@@ -146,7 +147,11 @@ class Model:
 
     @cached_property
     def default_output(self) -> str:
-        """The output that a class target means: the spec's, else the first that holds floating-point numbers."""
+        """The tensor that a class target means.
+
+        That is the spec's output, else the scores of which the outputs are the columns, else the first output that
+        holds floating-point numbers.
+        """
         if self.spec.output:
             if self.spec.output not in self.tensor_names:
                 raise SettingError(
@@ -155,6 +160,9 @@ class Model:
                     tip=nearest(self.spec.output, self.tensor_names),
                 )
             return self.spec.output
+        split = graph.split_scores(self._proto)
+        if split is not None:
+            return split
         floats = [o.name for o in self.outputs if o.dtype.kind == "f" and o.name]
         if not floats:
             kinds = ", ".join(str(o) for o in self.outputs[:4])
@@ -267,7 +275,7 @@ def _tensor_spec(value: onnx.ValueInfoProto) -> TensorSpec:
         int(d.dim_value) if d.HasField("dim_value") and d.dim_value > 0 else (d.dim_param or None)
         for d in kind.shape.dim
     )
-    return TensorSpec(value.name, np.dtype(dtype), shape, None)
+    return TensorSpec(value.name, np.dtype(dtype), shape, None, kind.HasField("shape"))
 
 
 def _with_batch_axes(

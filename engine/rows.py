@@ -58,7 +58,7 @@ def has_rows(name: str, inputs: Sequence[TensorSpec]) -> bool:
     """Say whether a feed with the batch axis first has a row per instance."""
     spec = next(i for i in inputs if i.name == name)
     batched = any(i.batch_axis is not None for i in inputs)
-    return spec.batch_axis is not None or (bool(spec.shape) and not batched)
+    return spec.batch_axis is not None or (not batched and (bool(spec.shape) or not spec.ranked))
 
 
 def first_row(feeds: Feeds, inputs: Sequence[TensorSpec]) -> dict[str, np.ndarray]:
@@ -268,9 +268,12 @@ def _nearby(feed: np.ndarray) -> np.ndarray:
 
 
 def _grown_axis(one: tuple[int, ...], two: tuple[int, ...]) -> int | None:
-    """Return the only axis that differs, if it is twice as long for two rows as for one."""
+    """Return the only axis that differs, if it is one for one row and two for two.
+
+    An axis that merely doubles (batch times heads) holds several rows of an instance, which must stay together.
+    """
     grown = [k for k, (a, b) in enumerate(zip(one, two, strict=False)) if a != b]
-    return grown[0] if len(one) == len(two) and len(grown) == 1 and two[grown[0]] == 2 * one[grown[0]] else None
+    return grown[0] if len(one) == len(two) and len(grown) == 1 and (one[grown[0]], two[grown[0]]) == (1, 2) else None
 
 
 def _close(found: np.ndarray, expected: np.ndarray) -> bool:
@@ -278,5 +281,5 @@ def _close(found: np.ndarray, expected: np.ndarray) -> bool:
         return bool(np.array_equal(found, expected))
     wide, known = found.astype(np.float64), expected.astype(np.float64)
     tolerance = 2e-2 if found.dtype.itemsize == 2 else 1e-3
-    scale = float(np.nanmax(np.abs(known), initial=0.0))
+    scale = float(np.max(np.abs(known), initial=0.0, where=np.isfinite(known)))
     return bool(np.allclose(wide, known, rtol=tolerance, atol=tolerance * scale * 0.1, equal_nan=True))

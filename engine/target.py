@@ -156,7 +156,7 @@ def _class(wanted: str, choice: str, tensor: str, row: np.ndarray, model: Model,
     scores = np.moveaxis(row[0], axis - 1, 0).reshape(classes, -1) if axis is not None else row.reshape(1, 1)
     labels = _fitting(model.labels, classes)
     place = _place(choice, scores.astype(np.float64).mean(axis=1), model.labels)
-    index = () if axis is None else (*[None] * (axis - 1), place)
+    index = () if axis is None or classes == 1 else (*[None] * (axis - 1), place)
     return Target(wanted, tensor, index, labels[place] if labels else "", space)
 
 

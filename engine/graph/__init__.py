@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .batch import fixed_batch, free_batch
-from .head import class_labels, drop_zipmap, final_activation, logits_tensor
+from .head import class_labels, drop_zipmap, final_activation, logits_tensor, split_scores
 from .normal import normalise
 from .structure import input_names, output_names
 from .tensors import TensorInfo, tap, tensors
@@ -19,6 +19,7 @@ __all__ = [
     "logits_tensor",
     "normalise",
     "output_names",
+    "split_scores",
     "tap",
     "tensors",
 ]

@@ -74,6 +74,33 @@ def class_labels(proto: ModelProto) -> tuple[str, ...]:
     return _labels_of(classifiers[0], stored) if len(classifiers) == 1 else ()
 
 
+def split_scores(proto: ModelProto) -> str | None:
+    """Return the tensor (rows, classes) of which the model gives each column as an output of its own, or None.
+
+    That is how skl2onnx writes a classifier with the option ``zipmap="columns"``. The floating-point outputs must be
+    all columns, from the first one on.
+    """
+    made_by = producers(proto.graph.node)
+    stored = constants(proto.graph.node, proto.graph)
+    outputs = [value.name for value in proto.graph.output if value.type.tensor_type.elem_type in _FLOATS]
+    columns = [_column(made_by, stored, name) for name in outputs]
+    sources = {source for source, _ in columns}
+    in_order = [place for _, place in columns] == list(range(len(columns)))
+    return sources.pop() if len(columns) > 1 and len(sources) == 1 and in_order else None
+
+
+def _column(made_by: Mapping[str, NodeProto], stored: Mapping[str, TensorProto], name: str) -> tuple[str, int]:
+    """Return the tensor that an output is a column of, and which; -1 if it is none."""
+    node = _origin(made_by, name)
+    if node is None or not is_default(node, "Slice") or len(node.input) != 4:
+        return name, -1
+    numbers = [small_value(stored[text]) if text in stored else None for text in node.input[1:]]
+    if any(number is None or number.size != 1 for number in numbers):
+        return name, -1
+    start, stop, axis = (int(number.item()) for number in numbers if number is not None)
+    return (node.input[0], start) if stop == start + 1 and axis == 1 else (name, -1)
+
+
 def drop_zipmap(proto: ModelProto) -> tuple[ModelProto, dict[str, tuple[str, ...]]]:
     """Replace each ZipMap by the tensor that it was made from, under the ZipMap's own name.
 

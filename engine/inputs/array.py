@@ -158,7 +158,9 @@ def _is_float(dtype: np.dtype[Any]) -> bool:
 
 
 def _spelled(array: NDArray[Any]) -> str:
-    return f"it holds {excerpt(repr(array.flat[0]))}" if array.size and array.dtype.kind in "USTO" else ""
+    if not array.size or array.dtype.kind not in "USTO":
+        return ""
+    return f"it holds {excerpt(repr(array.ravel()[:1].tolist()[0]))}"
 
 
 def _refuse_non_finite(tested: NDArray[Any], given: NDArray[Any], info: InputInfo, verb: str) -> None:

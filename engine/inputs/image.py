@@ -118,9 +118,9 @@ def _read(path: Path, max_pixels: int) -> Image.Image:
 def _not_an_image(path: Path) -> InputError:
     found = looks_like(path)
     if found in IMAGE_KINDS:
-        return InputError(f"the header of this file says {found}, and cannot be read further", where=printable(path))
+        return InputError(f"this file begins like {found}, but cannot be read further", where=printable(path))
     return InputError(
-        f"this is {found or 'not an image'}, which cannot be read as one",
+        f"this is {found}, which is not read as an image" if found else "this cannot be read as an image",
         where=printable(path),
         tip=f"images can be {', '.join(FORMATS)}",
     )

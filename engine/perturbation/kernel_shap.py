@@ -104,7 +104,8 @@ class KernelShap:
                 f"kernel-shap.budget must be at least {1 + references * (1 + 2 * least)} for {size} features"
                 + (f" and {references} references" if references > 1 else "")
                 + f", not {self.budget}",
-                tip="raise the budget, or use fewer features",
+                tip="raise the budget, or use fewer features"
+                + (", or fewer references, such as baseline=background:10" if references > 1 else ""),
             )
         return min(every, pairs)
 

@@ -146,6 +146,24 @@ def test_unknown_preprocessing_is_said_once(run, digit, tmp_path):
     assert "--write-spec" in result.stderr
 
 
+def test_short_settings_reach_the_method_that_is_chosen_for_the_input(run, linear):
+    result = run("explain", linear, "rows.csv:0", "--baseline", "1", "--json")
+    (found,) = json.loads(result.stdout)["results"]
+    assert found["method"] == "exact-shapley"
+    assert found["settings"]["baseline"] == 1
+    unknown = run("explain", linear, "rows.csv:0", "--budget", "50")
+    assert unknown.exit_code == 3
+    assert "--budget: exact-shapley has no such setting" in unknown.stderr
+
+
+def test_empty_name_of_a_folder_is_wrong_usage(run, linear, tmp_path):
+    before = sorted(tmp_path.iterdir())
+    result = run("explain", linear, "rows.csv:0", "-o", "")
+    assert result.exit_code == 2
+    assert "the name given is empty" in result.stderr
+    assert sorted(tmp_path.iterdir()) == before
+
+
 @pytest.mark.parametrize("option", [("--mode", "signed"), ("--format", "svg")])
 def test_pictures_without_a_folder_are_wrong_usage(run, linear, option):
     result = run("explain", linear, "rows.csv:0", *option)
@@ -176,7 +194,7 @@ def test_results_stay_on_stdout_while_bars_are_on_the_terminal(command, digit):
     args = ("explain", "digits-cnn", digit, "-m", "rise", "--json")
     with os.fdopen(follower, "wb") as terminal:
         result = command(*args, capture_output=False, stdout=-1, stderr=terminal)
-    drawn = os.read(leader, 1 << 16).decode()
+    drawn = os.read(leader, 1 << 16).decode(errors="replace")  # the read may end inside a character
     os.close(leader)
     assert result.returncode == 0
     assert json.loads(result.stdout)["results"][0]["method"] == "rise"

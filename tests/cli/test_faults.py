@@ -89,7 +89,7 @@ def test_unknown_device(refused, digit):
         (np.zeros((2, 2, 2, 2, 2), np.float32), "(2, 2, 2, 2, 2)"),
         (np.zeros((1, 1, 8, 9), np.float32), "(1, 1, 8, 9)"),
         (np.full((1, 1, 8, 8), np.nan, np.float32), "nan"),
-        (np.full((1, 1, 8, 8), "x"), "str"),
+        (np.full((1, 1, 8, 8), "x"), "takes numbers, not text"),
         (np.zeros((1, 1, 8, 8), np.complex64), "complex"),
     ],
 )

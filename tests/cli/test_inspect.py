@@ -71,6 +71,17 @@ def test_model_that_does_not_run_on_made_up_numbers_is_not_established(run, tmp_
     assert "not established" in run("inspect", "m.onnx").stdout
 
 
+def test_no_method_can_run_where_the_runtime_does_not_open_the_model(run, tmp_path):
+    proto = affine(np.eye(2), np.zeros(2))
+    proto.graph.node[0].input[1] = "gone"
+    onnx.save(proto, tmp_path / "dangling.onnx")
+    result = run("inspect", "dangling.onnx", "--json")
+    assert result.exit_code == 0
+    found = json.loads(result.stdout)
+    assert "'gone'" in found["batching_reason"]
+    assert {m["why"] for m in found["methods"]} == {"ONNX Runtime does not open this model"}
+
+
 def test_model_without_scores_says_that_a_target_is_needed(run, tmp_path):
     nodes = [helper.make_node("ArgMax", ["x"], ["y"], axis=1)]
     onnx.save(

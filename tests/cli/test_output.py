@@ -1,5 +1,6 @@
 """Tables, JSON and places: what is printed is aligned, escaped and finite."""
 
+import dataclasses
 import json
 import sys
 
@@ -83,6 +84,14 @@ def test_place_in_an_array_and_in_a_series():
     values[0, 1, 12] = -0.5
     assert "-0.5 at axis 1 1, axis 2 12" in summary(explanation(values, "array"), {})
     assert "-0.5 at channel 1, time step 12" in summary(explanation(values, "series"), {"x": "NCT"})
+
+
+def test_strongest_of_rise_is_relative_to_its_mean():
+    values = np.full((1, 1, 9, 9), 5.0)
+    values[0, 0, 1, 7] = 5.81
+    found = dataclasses.replace(explanation(values), method="rise")
+    assert "top right third, 55% of the absolute values" in summary(found, {"x": "NCHW"})
+    assert "largest at row 1, column 7 of 9 x 9, relative to the mean +5.01" in summary(found, {"x": "NCHW"})
 
 
 def test_nothing_is_strongest_where_all_is_zero():

@@ -723,6 +723,61 @@ def test_rows_that_are_mixed_or_lost_are_not_freed(proto):
     assert graph.free_batch(proto, {"x": 0}) is None
 
 
+def test_what_else_is_said_of_external_data_is_dropped(tmp_path):
+    file = tmp_path / "model.onnx"
+    onnx.save_model(classifier(), file, save_as_external_data=True, size_threshold=0, location="weights.bin")
+    proto = onnx.load(file, load_external_data=False)
+    for tensor in proto.graph.initializer:
+        tensor.external_data.add(key="__class__", value="x")
+    with unchanged(proto):
+        plain = graph.normalise(proto)
+    keys = [[entry.key for entry in tensor.external_data] for tensor in plain.graph.initializer]
+    assert all(set(listed) <= {"location", "offset", "length"} for listed in keys)
+    onnx.save(plain, tmp_path / "plain.onnx")
+    onnxruntime.InferenceSession(tmp_path / "plain.onnx", providers=["CPUExecutionProvider"])
+
+
+def test_functions_are_put_where_they_are_called_so_that_their_softmax_is_found():
+    proto = model_of(
+        [node("Head", ["x", "w"], ["y"], domain="own")],
+        {"x": (FLOAT, ["n", 3])},
+        {"y": (FLOAT, ["n", 4])},
+        {"w": normal(3, 4)},
+        domains={"own": 1},
+    )
+    body = [node("MatMul", ["a", "b"], ["t"]), node("Softmax", ["t"], ["p"])]
+    proto.functions.append(helper.make_function("own", "Head", ["a", "b"], ["p"], body, [helper.make_opsetid("", 17)]))
+    assert graph.final_activation(proto, "y") is None
+    with unchanged(proto):
+        plain = graph.normalise(proto)
+    logits, kind = graph.final_activation(plain, "y")
+    assert kind == "softmax"
+    x = normal(2, 3)
+    scores = np.exp(run(graph.tap(plain, [logits]), {"x": x})[0])
+    np.testing.assert_allclose(scores / scores.sum(axis=1, keepdims=True), run(proto, {"x": x})[0], rtol=1e-5)
+
+
+def columns_model(*starts):
+    nodes = [node("MatMul", ["x", "w"], ["scores"])]
+    for k, start in enumerate(starts):
+        nodes += [
+            node("Slice", ["scores", f"n{start}", f"n{start + 1}", "n1"], [f"s{k}"]),
+            node("Reshape", [f"s{k}", "flat"], [f"y{k}"]),
+        ]
+    numbers = {f"n{k}": ints(k) for k in range(4)}
+    return model_of(
+        nodes,
+        {"x": (FLOAT, ["n", 2])},
+        {f"y{k}": (FLOAT, ["n"]) for k in range(len(starts))},
+        {"w": normal(2, 3), "flat": ints(-1), **numbers},
+    )
+
+
+@pytest.mark.parametrize(("starts", "found"), [((0, 1, 2), "scores"), ((1, 0), None), ((0, 2), None), ((0,), None)])
+def test_scores_that_outputs_are_the_columns_of_are_found(starts, found):
+    assert graph.split_scores(columns_model(*starts)) == found
+
+
 def test_nothing_is_freed_without_such_an_axis_or_with_unequal_batches():
     assert graph.free_batch(convolution((1, 48)), {"x": 4}) is None
     assert graph.free_batch(convolution((1, 48)), {"image": 0}) is None
@@ -760,3 +815,37 @@ def test_weights_in_another_file_stay_there_when_the_batch_is_freed(tmp_path):
     onnx.save(freed, tmp_path / "freed.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "freed.onnx", providers=["CPUExecutionProvider"])
     assert session.run(None, {"x": normal(3, 2, 4, 4)})[0].shape == (3, 5)
+
+
+def test_defaults_of_function_attributes_survive_being_put_where_they_are_called():
+    leaky = helper.make_node("LeakyRelu", ["a"], ["b"])
+    reference = leaky.attribute.add()
+    reference.name, reference.ref_attr_name, reference.type = "alpha", "slope", onnx.AttributeProto.FLOAT
+    function = helper.make_function(
+        "own",
+        "Leaky",
+        ["a"],
+        ["b"],
+        [leaky],
+        [helper.make_opsetid("", 17)],
+        attribute_protos=[helper.make_attribute("slope", 0.5)],
+    )
+    whole = helper.make_graph(
+        [
+            helper.make_node("Leaky", ["x"], ["half"], domain="own"),
+            helper.make_node("Leaky", ["x"], ["quarter"], domain="own", slope=0.25),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 2])],
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", 2]) for n in ("half", "quarter")],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+    proto = helper.make_model(whole, functions=[function], opset_imports=opsets, ir_version=10)
+    before = proto.SerializeToString()
+    inlined = graph.normalise(proto)
+    assert not inlined.functions
+    assert proto.SerializeToString() == before
+    session = onnxruntime.InferenceSession(inlined.SerializeToString(), providers=["CPUExecutionProvider"])
+    half, quarter = session.run(None, {"x": np.array([[-1, 2]], np.float32)})
+    assert half.tolist() == [[-0.5, 2]]
+    assert quarter.tolist() == [[-0.25, 2]]

@@ -108,6 +108,20 @@ def test_rows_that_influence_each_other_are_looped_where_no_other_row_can_be_tri
     assert np.array_equal(model.predict(x)["y"], np.zeros((2, 3)))
 
 
+def test_an_axis_of_rows_times_heads_stays_together():
+    """Three rows of two heads each: six along the first axis, of which one instance owns two."""
+    constants = {"shape": np.array([-1, 2], np.int64), "fold": np.array([-1, 6], np.int64)}
+    proto = model_of(
+        [helper.make_node("Reshape", ["x", "shape"], ["heads"]), helper.make_node("Reshape", ["heads", "fold"], ["y"])],
+        {"x": (FLOAT, ["n", 6])},
+        {"y": (FLOAT, ["n", 6])},
+        constants,
+    )
+    x = np.arange(18, dtype=np.float32).reshape(3, 6)
+    tapped = opened(proto).rows({"x": x}, ("heads",))[0]
+    assert np.array_equal(tapped, x.reshape(3, 3, 2))
+
+
 def test_inputs_without_rows_stay_as_they_are():
     proto = graph(("Reshape", ["x", "shape"], ["r"]), ("Identity", ["r"], ["y"]), shape=(INT, [2]))
     model = opened(proto)
