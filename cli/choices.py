@@ -56,8 +56,8 @@ def _assignment(text: str) -> Assignment:
     return Assignment(method, key, parse_value(value), f"--set {name.strip()}")
 
 
-def choices(methods: Sequence[str], given: Sequence[Assignment]) -> list[Choice]:
-    """Give each method its settings.
+def choices(methods: Sequence[str], given: Sequence[Assignment], smooth: str | None = None) -> list[Choice]:
+    """Give each method its settings; with ``smooth``, that method around each, its own settings being ``SMOOTH.KEY``.
 
     Raises ``SettingError`` for an unknown method or setting, a value that is out of range, and an assignment that
     none of the methods takes.
@@ -65,6 +65,10 @@ def choices(methods: Sequence[str], given: Sequence[Assignment]) -> list[Choice]
     from ..engine.registry import find
     from ..engine.settings import build
 
+    if smooth is not None:
+        around = choices([smooth], [a for a in given if a.method == smooth])[0].settings
+        inner = choices(methods, [a for a in given if a.method != smooth])
+        return [Choice(smooth, {**around, "of": c.method, "settings": c.settings}) for c in inner]
     plugins = {name: find(name, "explainer") for name in methods}
     known = {name: {s.name for s in plugin.settings} for name, plugin in plugins.items()}
     for assignment in given:

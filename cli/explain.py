@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Read = TypeVar("Read")
 MODES = ("signed", "centred", "magnitude", "positive", "error")
+SMOOTHERS = ("smoothgrad", "smoothgrad-squared", "vargrad")
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Request:
     features: str | None
     target: str
     wrt: str | None
+    smooth: str | None
     seed: int
     output: str | None
     mode: str | None
@@ -85,6 +87,11 @@ class Request:
     "-t", "--target", default="top", show_default=True, metavar="T", help="Class, tensor[index] or probability:CLASS."
 )
 @click.option("--wrt", metavar="TENSOR", help="Explain with respect to this tensor instead of the inputs.")
+@click.option(
+    "--smooth",
+    type=click.Choice(SMOOTHERS),
+    help="Average a gradient method over noisy copies; --set smoothgrad.samples=50 and such set how.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of random methods.")
 @click.option("-o", "--output", metavar="DIR", help="Folder for arrays (.npz), pictures and a page (index.html).")
 @click.option("--mode", type=click.Choice(MODES), help="What pictures show; by default what suits the method.")
@@ -119,7 +126,7 @@ command = explain_command
 def explain(request: Request) -> int:
     """Explain each input by each method and return the exit code; a failed one does not stop the rest."""
     given = request.assignments()
-    chosen = choices(request.method, given) if request.method else []
+    chosen = choices(request.method, given, request.smooth) if request.method else []
     folder = _folder(request)
     model = open_model(request.model, request.spec, request.device, request.threads)
     outcome = Outcome(model, request, folder)
@@ -127,7 +134,7 @@ def explain(request: Request) -> int:
         if not chosen:
             name = default_method(sample)
             print_error(f"using {name} (choose with -m; there are more: onnxplain methods)", "note")
-            chosen = choices([name], given)
+            chosen = choices([name], given, request.smooth)
         for choice in chosen:
             outcome.explain(sample, choice)
     return outcome.end()

@@ -49,7 +49,8 @@ class Folder:
         from ..engine.render import save, section
 
         stem = self._stem(explanation.sample.source if explanation.sample is not None else "")
-        name = f"{stem}.{explanation.method}"
+        around = explanation.settings.get("of")
+        name = f"{stem}.{explanation.method}" + (f"-of-{around}" if isinstance(around, str) else "")
         files = [
             explanation.save(self.path / f"{name}.npz"),
             save(explanation, self.path / f"{name}.{self.picture}", mode=self.mode),

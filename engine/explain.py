@@ -40,14 +40,17 @@ def explain(
     wrt: str | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    smooth: str | None = None,
     **given: Any,
 ) -> Any:
     """Explain the decision of a model on one input, or on several.
 
     ``model`` is a Model or a path; ``inputs`` an array, a dict of arrays by input name, a Sample, a file
     (``cat.jpg``, ``rows.csv:3``, ``batch.npz``) or a list of these. ``given`` are the method's settings, as listed by
-    ``onnxplain methods NAME``; with several inputs a setting may be a dict by input name. Returns one Explanation
-    for one row and a list for several. Raises an ``OnnxplainError`` that says what cannot be used and why.
+    ``onnxplain methods NAME``; with several inputs a setting may be a dict by input name. ``smooth`` is ``smoothgrad``,
+    ``smoothgrad-squared`` or ``vargrad``: those methods around a gradient method, which ``given`` are then the settings
+    of. Returns one Explanation for one row and a list for several. Raises an ``OnnxplainError`` that says what cannot
+    be used and why.
 
     >>> import numpy as np, onnxplain
     >>> model = onnxplain.load(onnxplain.models.path("digits-cnn"))
@@ -55,6 +58,8 @@ def explain(
     >>> result.values["image"].shape
     (1, 1, 8, 8)
     """
+    if smooth is not None:
+        method, given = smooth, {"of": method, "settings": given}
     opened = model if isinstance(model, Model) else load(model)
     samples = list(samples_of(opened, inputs))
     results = explain_samples(opened, samples, method, target, wrt, seed, progress, given)

@@ -54,7 +54,7 @@ def build(program: Program, *, tolerant: bool = False) -> fx.GraphModule:
         walk.add_input(name)
     for node in program.nodes:
         walk.add_node(node)
-    results = tuple(walk.value(name) for name in program.outputs)
+    results = tuple(walk.result(name) for name in program.outputs)
     walk.graph.output(results[0] if len(results) == 1 else results)
     module = fx.GraphModule(walk.parts, walk.graph, class_name="Twin")
     module.meta[NAMES] = {onnx: walk.values[name].name for onnx, name in program.names.items() if name in walk.values}
@@ -100,21 +100,31 @@ class _Build:
             self.values[name] = self.graph.create_node("get_attr", target, name=_identifier(name))
         return self.values[name]
 
+    def result(self, name: str) -> fx.Node | None:
+        """Return the fx node of an output; None for a constant that torch has no type for, if that is tolerated."""
+        try:
+            return self.value(name)
+        except CapabilityError:
+            if not self.tolerant:
+                raise
+            return None
+
     def add_node(self, node: Node) -> None:
         """Add the module of an ONNX node, and one fx node for each of its outputs that has a name."""
         try:
             converted = module_of(node)
+            arguments = tuple(self.value(node.inputs[k]) for k in converted.takes)
         except CapabilityError as error:
             if not self.tolerant:
                 raise
             running = tuple(k for k, name in enumerate(node.inputs) if name and k not in node.constants)
             converted = Converted(Refused(error), running)
+            arguments = tuple(self.value(node.inputs[k]) for k in running)
         outputs = list(node.outputs)
         while outputs and not outputs[-1]:
             outputs.pop()
         target = self._free(f"{node.op_type}_{_identifier(next(o for o in outputs if o))}")
         self.parts[target] = converted.module
-        arguments = tuple(self.value(node.inputs[k]) for k in converted.takes)
         name = _identifier(outputs[0]) if len(outputs) == 1 else target
         made = self.graph.create_node("call_module", target, arguments, name=name)
         self.sources[made.name] = node

@@ -68,11 +68,11 @@ def flatten(proto: ModelProto, folder: Path | None = None, *, widen: bool = Fals
     that Cast and the like ask for. With ``prune``, nodes that no output needs are left out. Raises ``ModelError`` for a
     graph that is not one.
     """
-    model = graphs.normalise(proto)
+    model = graphs.drop_zipmap(proto)[0]
     functions = {(_plain(f.domain), f.name, f.overload): f for f in model.functions}
     opsets = {_plain(o.domain): int(o.version) for o in model.opset_import}
     walk = _Walk(Context(functions, opsets, Arrays(folder, widen=widen)))
-    inputs = tuple(value.name for value in model.graph.input)
+    inputs = graphs.input_names(model)
     walk.taken.update(inputs)
     scope = _Scope({}, opsets, {}, "", None, 0)
     walk.graph(model.graph, scope)

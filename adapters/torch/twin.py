@@ -71,6 +71,7 @@ class Twin:
         """Return the target's score for each row, and values and gradients at the tensors ``wrt``.
 
         ``feeds`` hold any number of rows, batch axis first. Rows go through in batches whose tensors fit into memory.
+        A target that is a string means what it means for the first row (``top``: its class, for all rows).
         Raises ``SettingError`` for tensors that the model does not have or the target does not depend on, and
         ``CapabilityError`` where there is no gradient, with the operator that ends it.
         """
@@ -240,7 +241,7 @@ class _Built:
         with unknown.settings():
             probe = probed(self.module, unknown.tensors(one, 1), None if self.rows else unknown.tensors(two, 2))
         names: Mapping[str, str] = self.module.meta[NAMES]
-        outputs = tuple(o.name for o in model.outputs if names.get(o.name) in probe.one)
+        outputs = tuple(o.name for o in model.outputs if o.dtype != object and names.get(o.name) in probe.one)
         if not any(probe.is_float(names[name]) for name in outputs):
             raise _refusal(self.module)
         checked = Twin(model, self.module, self.layout(model, probe), 0.0, self.parts)

@@ -10,7 +10,7 @@ from onnx.external_data_helper import load_external_data_for_tensor
 from ..errors import SettingError, nearest
 from .rebuild import copy_of, pruned
 from .structure import all_names, fresh_name, initializer_names, quoted
-from .tensors import declared_types, inferred_types
+from .tensors import inferred_types
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,8 +29,9 @@ def feed_at(
     """Return the graph that makes ``outputs`` from a tensor that is given to it, as its last input.
 
     Other inputs stay where the outputs depend on them by other ways. ``shape`` is that of the new input: a length, a
-    symbol or None per axis. Weights that lie in files of ``folder`` are read, so that the result stands by itself. The
-    tensor may be an input of the graph already. Raises ``SettingError`` for names that the graph does not have.
+    symbol or None per axis. Tensors of unknown type are taken for float32. Weights that lie in files of ``folder`` are
+    read, so that the result stands by itself. The tensor may be an input of the graph already. Raises ``SettingError``
+    for names that the graph does not have.
     """
     graph = proto.graph
     made = {name for node in graph.node for name in node.output if name}
@@ -40,12 +41,13 @@ def feed_at(
             raise SettingError(f"the model has no tensor {quoted(name)}", tip=nearest(name, known))
     types = inferred_types(proto)
     kind = types[tensor].tensor_type.elem_type if tensor in types else TensorProto.FLOAT
+    unknown = helper.make_tensor_type_proto(TensorProto.FLOAT, None)
     given = helper.make_tensor_value_info(tensor, kind or TensorProto.FLOAT, list(shape))
     stored, unused = initializer_names(graph), fresh_name(f"{tensor}_unused", all_names(proto))
     model = pruned(
         proto,
         [_renamed(node, tensor, unused) for node in graph.node],
-        [ValueInfoProto(name=name, type=declared_types(proto).get(name)) for name in dict.fromkeys(outputs)],
+        [ValueInfoProto(name=name, type=types.get(name, unknown)) for name in dict.fromkeys(outputs)],
         inputs=[*(v for v in graph.input if v.name != tensor and v.name not in stored), given],
         initializers=graph.initializer,
         value_info=[v for v in (*graph.value_info, *graph.output) if v.name != tensor],

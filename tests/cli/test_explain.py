@@ -199,3 +199,18 @@ def test_results_stay_on_stdout_while_bars_are_on_the_terminal(command, digit):
     assert result.returncode == 0
     assert json.loads(result.stdout)["results"][0]["method"] == "rise"
     assert "digits-0.png rise" in drawn
+
+
+def test_smoothing_goes_around_each_method(run, digit, tmp_path):
+    pytest.importorskip("torch")
+    args = ("-m", "saliency", "-m", "taylor", "--smooth", "smoothgrad", "--set", "smoothgrad.samples=3")
+    args += ("--set", "saliency.value=absolute")
+    done = run("explain", "digits-cnn", digit, *args, "--json", "-o", tmp_path / "out")
+    assert done.exit_code == 0, done.stderr
+    found = json.loads(done.stdout)["results"]
+    assert [(r["method"], r["settings"]["of"], r["settings"]["samples"]) for r in found] == [
+        ("smoothgrad", "saliency", 3),
+        ("smoothgrad", "taylor", 3),
+    ]
+    assert found[0]["settings"]["settings"] == {"value": "absolute"}
+    assert len(list((tmp_path / "out").glob("*.smoothgrad-of-*.npz"))) == 2

@@ -121,7 +121,7 @@ def test_names_are_kebab_case(name):
 
 
 def test_names_may_end_in_plus_signs():
-    assert declared("grad-cam++") is find("grad-cam++").factory
+    assert declared("own-cam++") is find("own-cam++").factory
 
 
 def test_what_is_no_plugin_is_refused():

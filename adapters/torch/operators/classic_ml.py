@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import nn
 
-from .registry import Converted, converter, function_module
+from .linear import linear_layer
+from .registry import Converted, Function, converter, function_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,9 +29,12 @@ def floats(node: Node, name: str) -> torch.Tensor | None:
     return None if values is None or len(values) == 0 else torch.tensor(np.asarray(values), dtype=torch.float32)
 
 
-def as_float(x: torch.Tensor) -> torch.Tensor:
-    """Return floating-point input as it is and any other in float32."""
-    return x if x.is_floating_point() else x.float()
+def stored(node: Node, fn: Callable[..., Any], *values: torch.Tensor | None) -> Converted:
+    """Wrap ``fn(x, *values)``; the values, which come from attributes, are buffers and give the type of the result.
+
+    These operators compute in float32 whatever the type of their input, unless the whole module is made wider.
+    """
+    return Converted(Function(fn, node.op_type, [0, *values]), (0,))
 
 
 def softmax_zero(x: torch.Tensor) -> torch.Tensor:
@@ -67,13 +72,9 @@ def post_transform(node: Node) -> Elementwise:
 def scaler(node: Node) -> Converted:
     """``(x - offset) scale``."""
     offset, scale = floats(node, "offset"), floats(node, "scale")
-
-    def scaled(x: torch.Tensor) -> torch.Tensor:
-        y = as_float(x)
-        y = y if offset is None else y - offset.to(y)
-        return y if scale is None else y * scale.to(y)
-
-    return function_module(scaled, node)
+    offset = torch.zeros(1) if offset is None else offset
+    scale = torch.ones(1) if scale is None else scale
+    return stored(node, lambda x, offset, scale: (x.to(offset.dtype) - offset) * scale, offset, scale)
 
 
 @converter("Normalizer", domain=ML)
@@ -91,12 +92,12 @@ def normalizer(node: Node) -> Converted:
     if norm not in table:
         raise node.refusal("norm", norm)
 
-    def normalised(x: torch.Tensor) -> torch.Tensor:
-        y = as_float(x)
+    def normalised(x: torch.Tensor, one: torch.Tensor) -> torch.Tensor:
+        y = x.to(one.dtype)
         divisor = table[norm](y)
-        return y / torch.where(divisor == 0, torch.ones_like(divisor), divisor)
+        return y / torch.where(divisor == 0, one, divisor)
 
-    return function_module(normalised, node)
+    return stored(node, normalised, torch.ones(()))
 
 
 @converter("Imputer", domain=ML)
@@ -107,25 +108,26 @@ def imputer(node: Node) -> Converted:
     value = torch.tensor(np.asarray(real if real is not None else given["imputed_value_int64s"]))
     missing = given["replaced_value_float"] if real is not None else given["replaced_value_int64"]
 
-    def imputed(x: torch.Tensor) -> torch.Tensor:
+    def imputed(x: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         gone = torch.isnan(x) if math.isnan(missing) else x == missing
-        return torch.where(gone, value.to(x), x)
+        return torch.where(gone, value.to(x.dtype), x)
 
-    return function_module(imputed, node)
+    return stored(node, imputed, value)
 
 
 @converter("FeatureVectorizer", domain=ML)
 def feature_vectorizer(node: Node) -> Converted:
-    """All inputs side by side, in float32 or wider."""
+    """All inputs side by side."""
     sizes = list(node.attributes.get("inputdimensions") or ())
 
-    def joined(*columns: torch.Tensor) -> torch.Tensor:
-        wide = [as_float(c.unsqueeze(0) if c.ndim == 1 else c) for c in columns]
+    def joined(one: torch.Tensor, *columns: torch.Tensor) -> torch.Tensor:
+        wide = [(c.unsqueeze(0) if c.ndim == 1 else c).to(one.dtype) for c in columns]
         if sizes and [w.shape[1] for w in wide] != sizes:  # ONNX Runtime cuts or pads such inputs
             raise node.refusal("inputdimensions", sizes)
         return torch.cat(wide, 1)
 
-    return function_module(joined, node)
+    places = range(len(node.inputs))
+    return Converted(Function(joined, node.op_type, [torch.ones(()), *places]), tuple(places))
 
 
 @converter("ArrayFeatureExtractor", domain=ML)
@@ -139,23 +141,30 @@ def array_feature_extractor(node: Node) -> Converted:
     return function_module(picked, node)
 
 
+class LinearModel(nn.Module):
+    """A linear layer and what is made of its scores (N, rows)."""
+
+    def __init__(self, node: Node, rows: int, finish: Callable[[torch.Tensor], Any]) -> None:
+        super().__init__()
+        coefficients, intercepts = floats(node, "coefficients"), floats(node, "intercepts")
+        if coefficients is None:
+            raise node.refusal("coefficients", "none")
+        self.linear = linear_layer(coefficients.reshape(rows, -1), intercepts)
+        self.finish = finish
+
+    def forward(self, x: torch.Tensor) -> Any:
+        """Score rows of features, or one row without a leading axis."""
+        x = x.to(self.linear.weight.dtype)
+        return self.finish(self.linear(x if x.ndim > 1 else x.unsqueeze(0)))
+
+
 @converter("LinearRegressor", domain=ML)
 def linear_regressor(node: Node) -> Converted:
     """``x W^T + b``; of the transforms only PROBIT acts on a single target, as in ONNX Runtime."""
-    coefficients, intercepts = floats(node, "coefficients"), floats(node, "intercepts")
-    transform, targets = post_transform(node), node.attributes["targets"]
-    if coefficients is None:
-        raise node.refusal("coefficients", "none")
-    weight = coefficients.reshape(targets, -1)
+    targets = node.attributes["targets"]
     acts = targets > 1 or node.attributes["post_transform"] == "PROBIT"
-
-    def regressed(x: torch.Tensor) -> torch.Tensor:
-        y = as_float(x)
-        scores = y @ weight.to(y).T
-        scores = scores if intercepts is None else scores + intercepts.to(y)
-        return transform(scores) if acts else scores
-
-    return function_module(regressed, node)
+    transform = post_transform(node)
+    return Converted(LinearModel(node, targets, transform if acts else lambda scores: scores), (0,))
 
 
 def class_labels(node: Node) -> torch.Tensor | None:
@@ -181,24 +190,16 @@ def linear_classifier(node: Node) -> Converted:
 
     A binary model with one row of weights has the scores ``(1 - s, s)`` where ``s`` is transformed by LOGISTIC only.
     """
-    coefficients, intercepts = floats(node, "coefficients"), floats(node, "intercepts")
-    transform, labels = post_transform(node), class_labels(node)
-    name = node.attributes["post_transform"]
+    transform, labels, name = post_transform(node), class_labels(node), node.attributes["post_transform"]
     classes = len(node.attributes.get("classlabels_ints") or node.attributes.get("classlabels_strings") or ())
-    if coefficients is None:
-        raise node.refusal("coefficients", "none")
-    rows = classes if intercepts is None else intercepts.numel()
-    weight = coefficients.reshape(rows, -1)
+    rows = len(node.attributes.get("intercepts") or ()) or classes
     if rows == 1 and (classes != 2 or name == "PROBIT"):
         raise node.refusal("one row of weights", f"{classes} classes and post_transform {name}")
 
-    def classified(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        y = as_float(x)
-        scores = (y if y.ndim > 1 else y.unsqueeze(0)) @ weight.to(y).T
-        scores = scores if intercepts is None else scores + intercepts.to(y)
+    def finish(scores: torch.Tensor) -> tuple[torch.Tensor, ...]:
         if rows > 1:
             return labelled(node, transform(scores), scores.argmax(-1), labels)
         positive = torch.sigmoid(scores) if name == "LOGISTIC" else scores
         return labelled(node, torch.cat((1 - positive, positive), 1), (scores[:, 0] > 0).long(), labels)
 
-    return function_module(classified, node)
+    return Converted(LinearModel(node, rows, finish), (0,))

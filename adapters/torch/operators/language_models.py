@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import nn
 
 from ..dtypes import to_tensor
 from .attention import merge_heads, rotate, split_heads
+from .linear import linear_layer
 from .microsoft import MICROSOFT
 from .registry import Converted, converter, function_module
 
@@ -29,12 +29,11 @@ QUANTISED_CACHE = 12  # from this input on: scales of a quantised cache, weights
 def group_query_attention(node: Node) -> Converted:
     """Causal attention of N query heads to fewer key heads, with rotary embedding and a cache.
 
-    All rows must have the same number of tokens, in order of their position; outputs are (B, S, N D) and the cache grown to T.
+    All rows must have the same number of tokens, in order of their position; outputs are (B, S, N D) and the cache
+    grown to T.
     """
     given, outputs = node.attributes, len(node.outputs)
-    heads, kv_heads, softcap = given["num_heads"], given["kv_num_heads"], given.get("softcap", 0.0)
-    window = given.get("local_window_size", -1)
-    interleaved = bool(given.get("rotary_interleaved", 0))
+    groups = given["num_heads"] // given["kv_num_heads"]
     if any(node.inputs[QUANTISED_CACHE:]):
         raise node.refusal("input", "scales of a quantised cache or weights of norms")
     if node.wanted(3) or not given.get("causal", 1):
@@ -55,40 +54,59 @@ def group_query_attention(node: Node) -> Converted:
         sink: Maybe = None,
     ) -> torch.Tensor | tuple[torch.Tensor, ...]:
         del total
+        q, k, v = _by_head(node, query, key, value)
         past = 0 if past_key is None else past_key.shape[2]
-        length = past + query.shape[1]
+        length = past + q.shape[2]
         if bool((last_token != length - 1).any()):
             raise node.refusal("seqlens_k", f"{last_token.flatten().tolist()} for {length} tokens")
-        if key is None or value is None:  # all three packed
-            size = query.shape[-1] // (heads + 2 * kv_heads)
-            query, key, value = torch.split(query, [heads * size, kv_heads * size, kv_heads * size], -1)
-        q, k, v = split_heads(query, heads), split_heads(key, kv_heads), split_heads(value, kv_heads)
         if given.get("do_rotary", 0) and cos is not None and sin is not None:
-            if positions is not None and bool((positions != torch.arange(past, length, device=q.device)).any()):
-                raise node.refusal("position_ids", f"{positions.tolist()} after {past} tokens")
-            angles = cos[past:length].unsqueeze(-2), sin[past:length].unsqueeze(-2)  # (S, 1, D / 2)
-            q, k = (rotate(t.transpose(1, 2), *angles, interleaved=interleaved).transpose(1, 2) for t in (q, k))
+            q, k = _rotated(node, q, k, cos[past:length], sin[past:length], positions, past)
         if past_key is not None and past_value is not None:
             k, v = torch.cat((past_key, k), 2), torch.cat((past_value, v), 2)
-        present = (k, v)
-        k, v = (t.repeat_interleave(heads // kv_heads, 1) for t in (k, v))
-        logits = (q @ k.transpose(-1, -2)) * (given.get("scale") or 1 / math.sqrt(q.shape[-1]))
-        if softcap:
-            logits = softcap * torch.tanh(logits / softcap)
-        logits = logits if bias is None else logits + bias
-        behind = torch.arange(past, length, device=q.device).unsqueeze(1) - torch.arange(length, device=q.device)
-        unseen = behind < 0 if window < 0 else (behind < 0) | (behind >= window)
-        logits = logits.masked_fill(unseen, -math.inf)
-        if sink is not None or given.get("smooth_softmax", 0):  # one more key that holds nothing
-            nothing = logits.new_zeros(heads) if sink is None else sink.to(logits)
-            column = nothing.reshape(1, -1, 1, 1).expand(*logits.shape[:3], 1)
-            weights = torch.softmax(torch.cat((logits, column), -1), -1)[..., :-1]
-        else:
-            weights = torch.softmax(logits, -1)
-        y = merge_heads(weights @ v)
-        return y if outputs == 1 else (y, *present)[:outputs]
+        logits = (q @ k.repeat_interleave(groups, 1).transpose(-1, -2)) * (
+            given.get("scale") or 1 / math.sqrt(q.shape[-1])
+        )
+        y = merge_heads(_weights(node, logits, past, bias, sink) @ v.repeat_interleave(groups, 1))
+        return y if outputs == 1 else (y, k, v)[:outputs]
 
     return function_module(attended, node)
+
+
+def _by_head(node: Node, query: torch.Tensor, key: Maybe, value: Maybe) -> tuple[torch.Tensor, ...]:
+    """Return Q, K and V (B, heads, S, D); without keys or values all three are packed in the query."""
+    heads, kv_heads = node.attributes["num_heads"], node.attributes["kv_num_heads"]
+    if key is None or value is None:
+        size = query.shape[-1] // (heads + 2 * kv_heads)
+        query, key, value = torch.split(query, [heads * size, kv_heads * size, kv_heads * size], -1)
+    return split_heads(query, heads), split_heads(key, kv_heads), split_heads(value, kv_heads)
+
+
+def _rotated(
+    node: Node, q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, positions: Maybe, past: int
+) -> tuple[torch.Tensor, ...]:
+    """Rotate Q and K (B, heads, S, D) by angles (S, D / 2)."""
+    if positions is not None and bool((positions != torch.arange(past, past + len(cos), device=q.device)).any()):
+        raise node.refusal("position_ids", f"{positions.tolist()} after {past} tokens")
+    interleaved = bool(node.attributes.get("rotary_interleaved", 0))
+    return tuple(rotate(t, cos, sin, interleaved=interleaved) for t in (q, k))
+
+
+def _weights(node: Node, logits: torch.Tensor, past: int, bias: Maybe, sink: Maybe) -> torch.Tensor:
+    """Return attention weights (B, N, S, T); a sink is one more key that holds nothing, with a logit for each head."""
+    softcap, window = node.attributes.get("softcap", 0.0), node.attributes.get("local_window_size", -1)
+    if softcap:
+        logits = softcap * torch.tanh(logits / softcap)
+    logits = logits if bias is None else logits + bias
+    tokens, length = logits.shape[-2:]
+    place = torch.arange(length, device=logits.device)
+    behind = place[past : past + tokens].unsqueeze(1) - place
+    unseen = behind < 0 if window < 0 else (behind < 0) | (behind >= window)
+    logits = logits.masked_fill(unseen, -math.inf)
+    if sink is None and not node.attributes.get("smooth_softmax", 0):
+        return torch.softmax(logits, -1)
+    nothing = logits.new_zeros(logits.shape[1]) if sink is None else sink.to(logits)
+    column = nothing.reshape(1, -1, 1, 1).expand(*logits.shape[:3], 1)
+    return torch.softmax(torch.cat((logits, column), -1), -1)[..., :-1]
 
 
 def unpacked(packed: np.ndarray, bits: int, count: int) -> np.ndarray:
@@ -127,8 +145,4 @@ def matmul_n_bits(node: Node) -> Converted:
     weight, bias = few_bit_weights(node), node.constant(5)
     if node.given(5) and bias is None:
         raise node.refusal("bias", "computed")
-    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
-    linear.weight = nn.Parameter(weight, requires_grad=False)
-    if bias is not None:
-        linear.bias = nn.Parameter(to_tensor(bias), requires_grad=False)
-    return Converted(linear, (0,))
+    return Converted(linear_layer(weight, None if bias is None else to_tensor(bias)), (0,))

@@ -5,6 +5,7 @@ Shapes: T steps, B rows, D directions (1 or 2), H hidden units, G gates (RNN 1, 
 
 from __future__ import annotations
 
+import abc
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -94,7 +95,7 @@ class Weights:
 State = tuple[torch.Tensor, ...]  # (h,) or, for the LSTM, (h, c), each (B, H)
 
 
-class Cell:
+class Cell(abc.ABC):
     """One step of a recurrent layer: ``projected`` is ``X_t W^T`` plus the biases that do not depend on the state."""
 
     def __init__(self, acts: Sequence[Elementwise], clip: float | None) -> None:
@@ -109,9 +110,9 @@ class Cell:
         """Return the bias to add to the projected input."""
         return w.Wb + w.Rb
 
+    @abc.abstractmethod
     def step(self, projected: torch.Tensor, state: State, w: Weights) -> State:
         """Return the next state."""
-        raise NotImplementedError
 
 
 class RNNCell(Cell):

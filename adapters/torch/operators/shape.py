@@ -235,9 +235,11 @@ def gather(node: Node) -> Converted:
         place = int(index)
         return function_module(lambda x: x.select(axis, place), node, (0,))
 
+    settled = index is not None and int(index.min(initial=0)) >= 0
+
     def apply(x: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
         at = axis % x.dim()
-        flat = counted(places.reshape(-1), x.shape[at])
+        flat = places.reshape(-1) if settled else counted(places.reshape(-1), x.shape[at])
         return x.index_select(at, flat).reshape(*x.shape[:at], *places.shape, *x.shape[at + 1 :])
 
     return function_module(apply, node)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .classic_ml import ML, as_float, class_labels, floats, labelled, post_transform
-from .registry import Converted, converter, function_module
+from .classic_ml import ML, class_labels, floats, labelled, post_transform, stored
+from .registry import Converted, converter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,14 +64,15 @@ def svm_regressor(node: Node) -> Converted:
         raise node.refusal("post_transform", node.attributes["post_transform"])
     one_class = bool(node.attributes["one_class"])
 
-    def regressed(x: torch.Tensor) -> torch.Tensor:
-        x = as_float(x)
-        similar = kernel(x, coefficients.to(x)[None]) if vectors is None else kernel(x, vectors.to(x))
-        weighted = similar if vectors is None else similar @ coefficients.to(x)[:, None]
-        score = weighted + rho.to(x)[0]
-        return torch.where(score > 0, 1.0, -1.0).to(x.dtype) if one_class else score
+    def regressed(
+        x: torch.Tensor, coefficients: torch.Tensor, rho: torch.Tensor, vectors: torch.Tensor | None
+    ) -> torch.Tensor:
+        x = x.to(rho.dtype)
+        weighted = kernel(x, coefficients) if vectors is None else kernel(x, vectors) @ coefficients.T
+        score = weighted + rho[0]
+        return torch.where(score > 0, 1.0, -1.0).to(rho.dtype) if one_class else score
 
-    return function_module(regressed, node)
+    return stored(node, regressed, coefficients.unsqueeze(0), rho, vectors)
 
 
 def coupled(pairs: torch.Tensor) -> torch.Tensor:
@@ -120,16 +121,23 @@ def svm_classifier(node: Node) -> Converted:
     pairs = list(combinations(range(len(sizes)), 2))
     weight = pair_weights(coefficients, sizes, pairs)
 
-    def classified(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        x = as_float(x)
-        values = kernel(x, vectors.to(x)) @ weight.to(x).T + rho.to(x)
+    def classified(
+        x: torch.Tensor,
+        vectors: torch.Tensor,
+        weight: torch.Tensor,
+        rho: torch.Tensor,
+        a: torch.Tensor | None,
+        b: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, ...]:
+        x = x.to(rho.dtype)
+        values = kernel(x, vectors) @ weight.T + rho
         votes = torch.zeros(len(x), len(sizes), device=x.device)
         for place, (i, j) in enumerate(pairs):
             first = (values[:, place] > 0).float()
             votes[:, i] += first
             votes[:, j] += 1 - first
         if a is not None and b is not None:
-            each = torch.sigmoid(-(values * a.to(x) + b.to(x))).clamp(CERTAIN, 1 - CERTAIN)
+            each = torch.sigmoid(-(values * a + b)).clamp(CERTAIN, 1 - CERTAIN)
             matrix = x.new_zeros(len(x), len(sizes), len(sizes))
             rows, columns = (torch.tensor(side, device=x.device) for side in zip(*pairs, strict=True))
             matrix = matrix.index_put((slice_all(x), rows, columns), each).index_put(
@@ -140,7 +148,7 @@ def svm_classifier(node: Node) -> Converted:
             scores = torch.cat((-values, values), 1) if len(pairs) == 1 else values
         return labelled(node, transform(scores), votes.argmax(1), labels)
 
-    return function_module(classified, node)
+    return stored(node, classified, vectors, weight, rho, a, b)
 
 
 def slice_all(x: torch.Tensor) -> torch.Tensor:

@@ -107,6 +107,15 @@ def test_a_quantised_weight_becomes_a_plain_layer():
     assert np.allclose(module(torch.from_numpy(X)).numpy(), X @ weights.T + [1, -1])
 
 
+@pytest.mark.parametrize("indices", [np.array([0, 5]), np.array([[0, 0], [1, 2]])])
+def test_sparse_weights_are_filled_up(indices):
+    values = numpy_helper.from_array(np.array([2.0, -3.0], np.float32), "W")
+    model = small([helper.make_node("Gemm", ["x", "W"], ["y"], transB=1)])
+    sparse = helper.make_sparse_tensor(values, numpy_helper.from_array(indices, "W_indices"), [2, 3])
+    model.graph.sparse_initializer.append(sparse)
+    assert np.allclose(ran(model, X), X @ np.array([[2, 0, 0], [0, 0, -3]]).T)
+
+
 def test_inputs_with_a_default_are_constants():
     model = small(
         [helper.make_node("Add", ["x", "shift"], ["y"])],

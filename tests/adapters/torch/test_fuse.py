@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 import whole_models  # noqa: E402  # after the check that torch is there
-from onnxplain.adapters.torch import convert, fuse  # noqa: E402
+from onnxplain.adapters.torch import convert, fused  # noqa: E402
 from onnxplain.adapters.torch.plan import cut  # noqa: E402
 
 FLOAT = TensorProto.FLOAT
@@ -34,7 +34,7 @@ def kinds(part):
         ("convnext", 13, {"LayerNorm": 3, "GELU": 2, "Linear": 5}),
         ("vit", 17, {"Attention": 2, "GELU": 2, "Linear": 9}),
         ("bert", 13, {"Attention": 2, "GELU": 2, "LayerNorm": 5, "Linear": 10}),
-        ("llama", 17, {"Attention": 1, "Parts": 2}),
+        ("llama", 17, {"Attention": 1}),
     ],
 )
 def test_transformers_are_put_together_again(name, opset, expected):
@@ -45,7 +45,7 @@ def test_transformers_are_put_together_again(name, opset, expected):
     assert {kind: found.count(kind) for kind in expected} == expected
     for rows in (1, 3):
         inputs = whole_models.MODELS[name].draw(rows)
-        outputs, gradients = whole_models.difference(module, First(part), inputs)
+        outputs, gradients = whole_models.difference(original, First(part), inputs)
         assert outputs < 1e-5
         assert gradients < 1e-4
 
@@ -106,16 +106,28 @@ def test_batch_normalisation_goes_into_the_convolution():
 
 def test_attention_with_other_shapes_is_computed_as_it_is_written():
     q, k, v = torch.randn(2, 3, 4, 5), torch.randn(3, 5, 6), torch.randn(2, 3, 6, 5)
-    mask, factor = torch.randn(4, 2, 1, 1, 6), torch.rand(3, 1, 1)
-    expected = torch.softmax(0.5 * (q * factor) @ k + mask, -1) @ v
-    found = fuse.Attention(0.5, 1, masked=True)(q, k, v, mask, factor)
+    mask, factor = torch.randn(4, 2, 1, 1, 6), torch.tensor([4.0])
+    expected = torch.softmax(0.5 * q @ k / factor + mask, -1) @ v
+    found = fused.Attention(0.5, (-1,), masked=True)(q, k, v, mask, factor)
     assert torch.allclose(found, expected, atol=1e-6)
+
+
+def test_slices_of_one_tensor_become_a_split():
+    constants = {name: np.array([n]) for name, n in {"0": 0, "1": 1, "3": 3, "end": 2**62, "axis": -1}.items()}
+    nodes = [
+        helper.make_node("Slice", ["x", *ends, "axis"], [name])
+        for name, ends in {"a": ("0", "1"), "b": ("1", "3"), "c": ("3", "end")}.items()
+    ]
+    nodes.append(helper.make_node("Concat", ["c", "a", "b"], ["y"], axis=1))
+    part = cut_to_output(convert(model_of(nodes, {"x": (FLOAT, ["b", 5])}, {"y": (FLOAT, None)}, constants)))
+    assert kinds(part) == ["Parts", "Function"]
+    assert part(torch.arange(5.0)[None])[0].tolist() == [[3, 4, 0, 1, 2]]
 
 
 def test_slices_beyond_the_end_are_cut_short():
     x = torch.arange(5.0)
-    assert [p.tolist() for p in fuse.Parts(0, [3, 4])(x)] == [[0, 1, 2], [3, 4], []]
-    assert [p.tolist() for p in fuse.Parts(0, [2, None])(x)][:2] == [[0, 1], [2, 3, 4]]
+    assert [p.tolist() for p in fused.Parts(0, [3, 4])(x)] == [[0, 1, 2], [3, 4], []]
+    assert [p.tolist() for p in fused.Parts(0, [2, None])(x)][:2] == [[0, 1], [2, 3, 4]]
 
 
 def test_a_reshaping_that_is_no_swap_is_done_step_by_step():
@@ -127,7 +139,7 @@ def test_a_reshaping_that_is_no_swap_is_done_step_by_step():
         def forward(self, x):
             return x.transpose(1, 2)
 
-    swapped = fuse.Swapped(Reshape(), Swap(), Reshape(), (None, None))
+    swapped = fused.Swapped(Reshape(), Swap(), Reshape(), (None, None))
     x = torch.randn(2, 3, 4, 5)
     plain = swapped(x, torch.tensor([-1, 4, 5]), torch.tensor([2, 3, 5, 4]))
     assert torch.equal(plain, x.transpose(-2, -1))

@@ -19,3 +19,9 @@ def test_other_operators_are_right_or_refused():
     verdicts = {case.name: backend_cases.verdict(case) for case in others}
     assert [name for name, found in verdicts.items() if found.startswith("wrong")] == []
     assert sum(not found for found in verdicts.values()) >= 400
+
+
+def test_constant_inputs_change_nothing():
+    cases = [case for case in backend_cases.cases() if case.is_float and len(case.inputs) > 1]
+    failing = {case.name: found for case in cases if (found := backend_cases.verdict_with_constants(case))}
+    assert failing == {}

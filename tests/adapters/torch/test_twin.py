@@ -253,6 +253,30 @@ def test_an_output_that_torch_cannot_express_does_not_hinder_the_others():
     assert np.allclose(run.gradients["x"], np.tile(W1[1], (5, 1)))
 
 
+def test_classes_with_names_are_left_out_of_the_check():
+    node = helper.make_node(
+        "LinearClassifier",
+        ["x"],
+        ["label", "scores"],
+        domain="ai.onnx.ml",
+        coefficients=W1.reshape(-1).tolist(),
+        intercepts=[0.0, 0.0, 0.0],
+        classlabels_strings=["a", "b", "c"],
+    )
+    outputs = {"label": (TensorProto.STRING, ["b"]), "scores": (FLOAT, ["b", 3])}
+    model = loaded(model_of([node], {"x": (FLOAT, ["b", 3])}, outputs, domains={"ai.onnx.ml": 3}))
+    found = twin(model, {"x": ROWS})
+    assert found.difference < 1e-5
+    assert np.allclose(found.run({"x": ROWS}, "scores[2]", wrt=["x"]).gradients["x"], np.tile(W1[2], (5, 1)))
+
+
+def test_text_has_no_gradient():
+    node = helper.make_node("StringNormalizer", ["x"], ["y"], case_change_action="LOWER")
+    model = loaded(model_of([node], {"x": (TensorProto.STRING, [2])}, {"y": (TensorProto.STRING, [2])}))
+    with pytest.raises(CapabilityError, match="'x' holds text"):
+        twin(model, {"x": np.array(["A", "b"], object)})
+
+
 def test_unknown_and_unrelated_tensors_are_refused():
     found = twin(network(), {"x": ROWS})
     with pytest.raises(SettingError, match="no tensor 'hh'"):

@@ -171,8 +171,9 @@ def test_default_budget_is_all_coalitions_or_two_per_feature_and_2048():
 @pytest.mark.parametrize(("references", "least"), [(1, 38), (3, 112)])
 def test_budget_too_small_for_an_estimate_is_refused_with_the_least_that_is_not(references, least):
     game = NumpyGame(relu_game(10, np.random.default_rng(0)), 10)
-    with pytest.raises(SettingError, match=f"kernel-shap.budget must be at least {least} for 10 features"):
+    with pytest.raises(SettingError, match=f"kernel-shap.budget must be at least {least} for 10 features") as caught:
         explained(KernelShap(budget=least - 1), game, references=references)
+    assert ("fewer references" in caught.value.tip) == (references > 1)
     assert game.evaluations == 0
     assert explained(KernelShap(budget=least), game, references=references).feature_errors.min() > 0
 

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
+import torch
 from onnx import helper
 
 from onnxplain.adapters.torch import convert
 from onnxplain.engine.errors import CapabilityError
-from single_nodes import by_runtime, by_twin, has_true_gradients, single_node
+from single_nodes import by_runtime, by_twin, single_node
 
 rng = np.random.default_rng(7)
 X = rng.normal(size=(5, 4)).astype(np.float32)
@@ -76,10 +77,38 @@ def test_linear_classifier_equals_onnx_runtime(rows, transform):
 
 
 def test_gradients_equal_finite_differences():
-    given = {"domain": "ai.onnx.ml", "coefficients": weights(3, 4), "intercepts": weights(3)}
     labels = {"classlabels_ints": [0, 1, 2], "post_transform": "SOFTMAX", "outputs": 2}
-    assert has_true_gradients("LinearClassifier", [X], opset=17, **given, **labels)
-    assert has_true_gradients("Normalizer", [X], opset=17, domain="ai.onnx.ml", norm="L2")
+    models = [
+        classic("Normalizer", [X], norm="L2"),
+        classic("LinearClassifier", [X], coefficients=weights(3, 4), intercepts=weights(3), **labels),
+        classic("LinearClassifier", [X], coefficients=weights(4), intercepts=[0.1], classlabels_ints=[0, 1], outputs=2),
+    ]
+    for model in models:
+        module = convert(model).double()
+
+        def scores(x, module=module):
+            result = module(x)
+            return result[-1] if isinstance(result, tuple) else result
+
+        assert torch.autograd.gradcheck(scores, [torch.tensor(X, dtype=torch.float64, requires_grad=True)])
+
+
+def test_results_are_single_precision_whatever_the_input():
+    wide = X.astype(np.float64)
+    for op_type, attributes in (
+        ("Scaler", {"offset": [1.0], "scale": [2.0]}),
+        ("Normalizer", {"norm": "L1"}),
+        ("FeatureVectorizer", {"inputdimensions": [4]}),
+    ):
+        model = classic(op_type, [wide], **attributes)
+        found, wanted = by_twin(model, [wide])[0], by_runtime(model, [wide])[0]
+        assert found.dtype == wanted.dtype == np.float32
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_a_linear_model_is_a_linear_layer_that_rules_can_find():
+    module = convert(classic("LinearRegressor", [X], coefficients=weights(2, 4), targets=2))
+    assert [tuple(m.weight.shape) for m in module.modules() if isinstance(m, torch.nn.Linear)] == [(2, 4)]
 
 
 def test_unknown_settings_are_refused():
