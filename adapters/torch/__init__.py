@@ -4,6 +4,7 @@ Torch is loaded when ``convert``, ``twin``, ``Twin`` or ``Run`` is first used: t
 without it.
 """
 
+# ruff: noqa: TC004 - the imports below are for type checkers; at run time the properties of _Door give these names
 from __future__ import annotations
 
 import importlib
