@@ -6,21 +6,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
-import torch
 
 from ....engine.errors import SettingError
 from ....engine.masking.layout import masked_inputs
 from ....engine.registry import GRADIENT, register
 from ....engine.settings import Range
 from .integrated_gradients import MOST_POINTS
-from .paths import gathered, line_integral, spread, tapping
-from .slopes import Slopes, Values, together
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import torch
+
     from ....engine.explanation import Explanation
     from ....engine.problem import Problem
+    from .slopes import Slopes, Values
 
 
 @register(
@@ -57,9 +57,15 @@ class BlurIntegratedGradients:
 
     def explain_many(self, problems: Sequence[Problem]) -> list[Explanation]:
         """Explain several samples of one model at once."""
+        from .slopes import together
+
         return together(problems, self._explained)
 
     def _explained(self, given: Slopes) -> list[Explanation]:
+        import torch
+
+        from .paths import gathered, line_integral, spread, tapping
+
         problem = given.problems[0]
         axes = _smooth_axes(problem)
         inner = problem.wrt is not None and problem.wrt not in problem.sample.feeds
@@ -122,6 +128,8 @@ class _Sharpening:
 
     def points(self, way: torch.Tensor, place: torch.Tensor) -> Values:
         """Return inputs blurred by the standard deviation of each place; those that are not blurred stay."""
+        import torch
+
         found = {name: known[way] for name, known in self.slopes.values.items()}
         sigmas = self.sigmas[place].cpu().numpy()
         for name, axes in self.axes.items():

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from ....engine.registry import GRADIENT, register
 from ....engine.settings import Range
-from .paths import Straight, gathered, layer, line_integral, spread, tapping
-from .slopes import Slopes, together
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ....engine.explanation import Explanation
     from ....engine.problem import Problem
+    from .slopes import Slopes
 
 
 @register("explainer", "conductance", needs=GRADIENT, source="Dhamdhere et al. 2018, arXiv:1805.12233")
@@ -40,10 +39,15 @@ class Conductance:
 
     def explain_many(self, problems: Sequence[Problem]) -> list[Explanation]:
         """Explain several samples of one model at once."""
+        from .paths import layer
+        from .slopes import together
+
         layer(problems[0])
         return together(problems, self._explained)
 
     def _explained(self, given: Slopes) -> list[Explanation]:
+        from .paths import Straight, gathered, layer, line_integral, spread, tapping
+
         slopes = tapping(given.problems, [layer(given.problems[0])])
         references = slopes.references
         path = Straight(slopes, spread(self.points, slopes))

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from ....engine.registry import GRADIENT, register
-from .paths import layer
-from .slopes import Slopes, together
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ....engine.explanation import Explanation
     from ....engine.problem import Problem
+    from .slopes import Slopes
 
 
 @register("explainer", "gradient-x-activation", needs=GRADIENT, source="Ancona et al. 2018, arXiv:1711.06104")
@@ -36,6 +35,9 @@ class GradientXActivation:
 
     def explain_many(self, problems: Sequence[Problem]) -> list[Explanation]:
         """Explain several samples of one model at once."""
+        from .paths import layer
+        from .slopes import together
+
         layer(problems[0])
         return together(problems, _explained)
 

@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
-import torch
 
 from ....engine.registry import GRADIENT, register
 from ....engine.settings import Range
 from .integrated_gradients import MOST_POINTS
-from .paths import mean_gradients
-from .slopes import Slopes, Values, broad, together
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import torch
+
     from ....engine.explanation import Explanation
     from ....engine.problem import Problem
+    from .slopes import Slopes, Values
 
 
 @register(
@@ -58,9 +58,13 @@ class GuidedIntegratedGradients:
 
     def explain_many(self, problems: Sequence[Problem]) -> list[Explanation]:
         """Explain several samples of one model at once."""
+        from .slopes import together
+
         return together(problems, self._explained)
 
     def _explained(self, slopes: Slopes) -> list[Explanation]:
+        import torch
+
         references = slopes.references
         values = slopes.sums()
         count = len(references.owners)
@@ -76,6 +80,11 @@ class GuidedIntegratedGradients:
 
     def _walk(self, slopes: Slopes, rows: torch.Tensor, values: Values) -> None:
         """Follow the paths from some references (B,), and add what they give to ``values``."""
+        import torch
+
+        from .paths import mean_gradients
+        from .slopes import broad
+
         owners = slopes.references.owners[rows]
         shares = 1 / slopes.references.counts[owners].double()
         starts = {n: v[rows] for n, v in slopes.references.values.items()}
@@ -118,10 +127,14 @@ class GuidedIntegratedGradients:
 
 def _flat(rows: Values) -> torch.Tensor:
     """Return the elements of all tensors, (B, N)."""
+    import torch
+
     return torch.cat([v.flatten(1).double() for v in rows.values()], dim=1)
 
 
 def _unflat(rows: torch.Tensor, like: Values) -> Values:
+    import torch
+
     ends = np.cumsum([v[0].numel() for v in like.values()])[:-1].tolist()
     parts = torch.tensor_split(rows, ends, dim=1)
     return {n: part.reshape(v.shape) for (n, v), part in zip(like.items(), parts, strict=True)}

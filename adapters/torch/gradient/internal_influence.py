@@ -5,19 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
-
 from ....engine.registry import GRADIENT, register
 from ....engine.settings import Range
 from .integrated_gradients import MOST_POINTS, Rule, nodes
-from .paths import Straight, layer, tapping
-from .slopes import Slopes, Values, broad, together
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ....engine.explanation import Explanation
     from ....engine.problem import Problem
+    from .slopes import Slopes, Values
 
 
 @register("explainer", "internal-influence", needs=GRADIENT, source="Leino et al. 2018, arXiv:1802.03788")
@@ -43,10 +40,18 @@ class InternalInfluence:
 
     def explain_many(self, problems: Sequence[Problem]) -> list[Explanation]:
         """Explain several samples of one model at once."""
+        from .paths import layer
+        from .slopes import together
+
         layer(problems[0])
         return together(problems, self._explained)
 
     def _explained(self, given: Slopes) -> list[Explanation]:
+        import torch
+
+        from .paths import Straight, layer, tapping
+        from .slopes import broad
+
         slopes = tapping(given.problems, [layer(given.problems[0])])
         references = slopes.references
         places, weights = (torch.tensor(a).to(references.owners.device) for a in nodes(self.rule, self.points))

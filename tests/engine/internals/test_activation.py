@@ -23,7 +23,7 @@ def problem_of(model, feeds, wrt, target=0):
 
 
 def test_values_are_those_of_the_tensor_and_the_score_is_the_targets():
-    found = Activation().explain(problem_of(onnxplain.load(ml()), {"x": ROWS[:1]}, "relu", target=1))
+    found = onnxplain.explain(ml(), ROWS[:1], "activation", target=1, wrt="relu")
     assert found.values["relu"].tolist() == [[90, 101, 101, 101]]
     assert found.values["relu"].dtype == np.float64
     assert (found.score, found.evaluations, found.gap) == (394, 1, None)
