@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-ALL = ("startup", "memory", "overhead")
+ALL = ("startup", "memory", "overhead", "twin")
 
 
 def main() -> None:

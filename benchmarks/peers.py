@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import warnings
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -24,7 +23,7 @@ def available(path: str, photograph: str, evaluations: int) -> dict[str, Run]:
     for package, name, make in (
         ("dianna", "dianna RISE", _dianna),
         ("shap", "shap KernelExplainer", _shap),
-        ("captum", "captum Occlusion (torch)", _captum),
+        ("captum", "captum Occlusion (on torch modules)", _captum),
     ):
         if importlib.util.find_spec(package) is None:
             print(f"{package} is not installed: left out (pip install, see CONTRIBUTING)")
@@ -72,11 +71,13 @@ def _shap(path: str, image: np.ndarray, target: int, evaluations: int) -> Run:
 
 
 def _captum(path: str, image: np.ndarray, target: int, evaluations: int) -> Run:
-    import onnx2torch
+    import onnx
     import torch
     from captum.attr import Occlusion
 
-    module: Any = onnx2torch.convert(path).eval()
+    from onnxplain.adapters.torch import convert
+
+    module = convert(onnx.load(path)).eval()
     side = round(evaluations**0.5) - 1
     stride = max(1, (224 - 32) // side)
     steps = 1 + -(-(224 - 32) // stride)
