@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -86,8 +85,3 @@ def _of_problem(problem: Problem) -> dict[str, Any]:
         "label": problem.target.label,
         "sample": problem.sample,
     }
-
-
-def with_settings(explanation: Explanation, **fields: Any) -> Explanation:
-    """Return the explanation with some fields replaced."""
-    return dataclasses.replace(explanation, **fields)

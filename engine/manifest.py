@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import platform
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
 MOST = {"workers": 1024, "threads": 1024, "batch": 65_536}  # of a layout that is believed
 
 
+@cache
+def _own_version() -> str:
+    """Return the version of onnxplain; it is parsed from the installed metadata, so once is enough."""
+    return version("onnxplain")
+
+
 def manifest_of(
     problem: Problem, plugin: Plugin, given: Mapping[str, Any], asked: str | int | Target
 ) -> dict[str, Any]:
@@ -38,7 +45,7 @@ def manifest_of(
     layout = model.runner(target, problem.sample.feeds).layout
     session = variant.session(layout.threads)
     return {
-        "onnxplain": version("onnxplain"),
+        "onnxplain": _own_version(),
         "model_path": str(model.path) if model.path else "",
         "model_digest": model.digest,
         "opset": model.opsets,
