@@ -25,7 +25,7 @@ WIDEST_BYTES = 16 << 20  # what a batch of the model's largest tensor should wei
 RUN_BYTES = 4 << 20  # what one batch of inputs should weigh at most
 MOST_ROWS = 1024
 WORTH_MEASURING = 1.0  # seconds of expected work above which layouts are measured
-TRIALS, TRIAL_SECONDS = 3, 0.12
+TRIALS, TRIAL_SECONDS = 3, 0.15
 AS_GOOD = 0.02  # a smaller batch that is slower by no more than this is taken: it leaves more of the cache
 SHARING_GAINS = 0.05
 
@@ -111,7 +111,7 @@ class Runner:
     @property
     def depth(self) -> int:
         """How many batches may be under way or being prepared at a time."""
-        return self.layout.workers + 2
+        return runtime.in_flight(self.layout.workers) + 1
 
     def run(self, feeds: Feeds, halt: Halt | None = None) -> np.ndarray:
         """Return the target's scores (rows,); more rows than a batch are run one batch after the other."""

@@ -8,6 +8,7 @@ memory through IO binding.
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import re
 import time
@@ -211,13 +212,18 @@ class Halt:
         self.options.terminate = True
 
 
+def in_flight(workers: int) -> int:
+    """Return how many batches a stream runs or holds ready: enough that workers which end together find the next."""
+    return 2 * workers + 1
+
+
 def stream(
     run: Callable[[Feeds, Halt], Result], batches: Iterable[tuple[Feeds | None, Tag]], workers: int
 ) -> Iterator[tuple[Result | None, Tag]]:
-    """Run batches in order while the next ones are prepared; at most ``workers + 1`` are under way.
+    """Run batches in order while the next ones are prepared; at most ``in_flight(workers)`` are under way.
 
-    A batch's arrays may be written to again after ``workers + 1`` further batches have been drawn. A batch of None
-    passes through in its turn with the result None. An error or Ctrl-C ends the runs that are under way.
+    A batch's arrays may be written to again after as many further batches have been drawn. A batch of None passes
+    through in its turn with the result None. An error or Ctrl-C ends the runs that are under way.
     """
     executor = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="onnxplain")
     pending: deque[tuple[Future[Result] | None, Tag]] = deque()
@@ -230,7 +236,7 @@ def stream(
     try:
         for feeds, tag in batches:
             pending.append((None if feeds is None else executor.submit(run, feeds, halt), tag))
-            if len(pending) > workers:
+            if len(pending) >= in_flight(workers):
                 yield oldest()
         while pending:
             yield oldest()
@@ -246,18 +252,19 @@ def measure(run: Callable[[Feeds, Halt], Result], feeds: Feeds, layout: Layout, 
 
     As in real work each batch is written anew, into buffers that have left the cache by the time they come round.
     """
-    ring = [{name: feed.copy() for name, feed in feeds.items()} for _ in range(layout.workers + 2)]
+    ring = [{name: feed.copy() for name, feed in feeds.items()} for _ in range(in_flight(layout.workers) + 1)]
+    run(feeds, Halt())
+    begun = time.perf_counter()
 
     def written() -> Iterator[tuple[Feeds | None, None]]:
-        for turn in range(2 * layout.workers):
+        for turn in itertools.count():
+            if turn >= len(ring) and time.perf_counter() - begun > seconds:
+                return
             for name, feed in feeds.items():
                 np.copyto(ring[turn % len(ring)][name], feed)
             yield ring[turn % len(ring)], None
 
-    run(feeds, Halt())
-    begun, rows = time.perf_counter(), 0
-    while time.perf_counter() - begun < seconds:
-        rows += layout.batch * sum(1 for _ in stream(run, written(), layout.workers))
+    rows = layout.batch * sum(1 for _ in stream(run, written(), layout.workers))
     return rows / (time.perf_counter() - begun)
 
 
