@@ -1,0 +1,88 @@
+"""One form for all graphs: initializers, versions, domains, functions and external data."""
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper
+
+from graph_checks import classifier, normal, run, unchanged
+from onnxplain.engine import graph
+
+FLOAT = TensorProto.FLOAT
+
+
+def test_initializers_are_taken_out_of_the_inputs():
+    proto = classifier()
+    proto.graph.input.append(helper.make_tensor_value_info("b", FLOAT, [3]))
+    proto.ir_version = 3  # when every initializer had to be an input
+    assert graph.input_names(proto) == ("x:0", "unused")
+    with unchanged(proto):
+        normalised = graph.normalise(proto)
+    assert [value.name for value in normalised.graph.input] == ["x:0", "unused"]
+    assert normalised.ir_version == 4
+    feeds = {"x:0": normal(2, 4), "unused": normal(2)}
+    assert np.allclose(run(proto, feeds)[0], run(normalised, feeds)[0])
+
+
+def test_versions_are_lowered_where_that_changes_no_operator():
+    proto = classifier()
+    proto.ir_version = 14
+    proto.opset_import[0].version = 20
+    lowered = graph.normalise(proto, max_ir=13, max_opset=18)
+    assert (lowered.ir_version, lowered.opset_import[0].version) == (13, 18)
+    assert graph.normalise(proto, max_opset=12).opset_import[0].version == 20  # Softmax changed in 13
+
+
+def test_the_long_name_of_the_default_domain_is_shortened():
+    proto = classifier()
+    proto.graph.node[1].domain = proto.opset_import[0].domain = "ai.onnx"
+    normalised = graph.normalise(proto)
+    assert normalised.graph.node[1].domain == normalised.opset_import[0].domain == ""
+
+
+def test_what_else_is_said_of_external_data_is_dropped(tmp_path):
+    file = tmp_path / "model.onnx"
+    onnx.save_model(classifier(), file, save_as_external_data=True, size_threshold=0, location="weights.bin")
+    proto = onnx.load(file, load_external_data=False)
+    for tensor in proto.graph.initializer:
+        tensor.external_data.add(key="__class__", value="x")
+    with unchanged(proto):
+        plain = graph.normalise(proto)
+    keys = [[entry.key for entry in tensor.external_data] for tensor in plain.graph.initializer]
+    assert all(set(listed) <= {"location", "offset", "length"} for listed in keys)
+    onnx.save(plain, tmp_path / "plain.onnx")
+    onnxruntime.InferenceSession(tmp_path / "plain.onnx", providers=["CPUExecutionProvider"])
+
+
+def test_defaults_of_function_attributes_survive_being_put_where_they_are_called():
+    leaky = helper.make_node("LeakyRelu", ["a"], ["b"])
+    reference = leaky.attribute.add()
+    reference.name, reference.ref_attr_name, reference.type = "alpha", "slope", onnx.AttributeProto.FLOAT
+    function = helper.make_function(
+        "own",
+        "Leaky",
+        ["a"],
+        ["b"],
+        [leaky],
+        [helper.make_opsetid("", 17)],
+        attribute_protos=[helper.make_attribute("slope", 0.5)],
+    )
+    whole = helper.make_graph(
+        [
+            helper.make_node("Leaky", ["x"], ["half"], domain="own"),
+            helper.make_node("Leaky", ["x"], ["quarter"], domain="own", slope=0.25),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 2])],
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", 2]) for n in ("half", "quarter")],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+    proto = helper.make_model(whole, functions=[function], opset_imports=opsets, ir_version=10)
+    before = proto.SerializeToString()
+    inlined = graph.normalise(proto)
+    assert not inlined.functions
+    assert proto.SerializeToString() == before
+    session = onnxruntime.InferenceSession(inlined.SerializeToString(), providers=["CPUExecutionProvider"])
+    half, quarter = session.run(None, {"x": np.array([[-1, 2]], np.float32)})
+    assert half.tolist() == [[-0.5, 2]]
+    assert quarter.tolist() == [[-0.25, 2]]
