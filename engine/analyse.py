@@ -1,0 +1,114 @@
+"""analyse: from a model and data to an Analysis; the function behind the front door."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import platform
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import registry, runtime, settings
+from .errors import SettingError, printable
+from .explain import check_capability
+from .explanation import brief
+from .manifest import own_version
+from .model import Model, load
+from .problem import Silence
+from .settings import plain
+from .study_data import read_study
+
+if TYPE_CHECKING:
+    import os
+
+    from .analysis import Analysis
+    from .problem import Progress
+    from .study import Study
+
+
+def analyse(
+    model: Model | str | os.PathLike[str] | bytes,
+    data: Any,
+    name: str,
+    labels: Any = None,
+    target: str | int = "auto",
+    seed: int = 0,
+    progress: Progress | None = None,
+    **given: Any,
+) -> Analysis:
+    """Study a model over data: what its predictions rest on as a whole.
+
+    ``model`` is a Model or a path. ``data`` is a file (CSV with a header, .npy, .npz), a folder of files, an array, a
+    dict of arrays by input name, a Sample or a list of these. ``labels`` are the true classes or values, where the
+    analysis needs them: an array, the name of a column of the data, or a file of one column; a CSV file's own column
+    called target, label, class or y is found. ``name`` is an analysis as listed by ``onnxplain methods --kind
+    analysis``, and ``given`` its settings. Raises an ``OnnxplainError`` that says what cannot be used and why.
+
+    >>> import numpy as np, onnxplain
+    >>> model = onnxplain.load(onnxplain.models.path("digits-cnn"))
+    >>> rows = np.random.default_rng(0).random((20, 1, 8, 8), dtype=np.float32)
+    >>> result = onnxplain.analyse(model, rows, "permutation-importance", labels=np.arange(20) % 10, features="grid:2")
+    >>> result.columns
+    ('feature', 'importance', 'spread', 'accuracy when shuffled')
+    """
+    plugin = registry.find(name, "analysis")
+    analyst = settings.build(plugin.factory, dict(given), name)
+    opened = model if isinstance(model, Model) else load(model)
+    check_capability(plugin, None, opened)
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise SettingError(f"seed must be a whole number from 0 on, not {printable(repr(seed))[:80]}")
+    begun = time.perf_counter()
+    beside = [value for key in ("weights",) if isinstance(value := getattr(analyst, key, None), str)]
+    read = read_study(opened, data, labels, beside)
+    study = dataclasses.replace(
+        read, target=str(target).strip() or "auto", seed=int(seed), name=name, progress=progress or Silence()
+    )
+    with opened.remembering():
+        found: Analysis = analyst.analyse(study)
+    return dataclasses.replace(
+        found,
+        name=name,
+        settings={f.name: getattr(analyst, f.name) for f in dataclasses.fields(analyst) if f.init},
+        notes=(*found.notes, *study.notes),
+        seconds=time.perf_counter() - begun,
+        manifest=_manifest(study, plugin, given) | found.manifest,
+    )
+
+
+def _manifest(study: Study, plugin: registry.Plugin, given: dict[str, Any]) -> dict[str, Any]:
+    """Return what a reader wants to know of how the result was made, and what it takes to make it again."""
+    model = study.model
+    return {
+        "onnxplain": own_version(),
+        "model_path": str(model.path) if model.path else "",
+        "model_digest": model.digest,
+        "opset": model.opsets,
+        "device": model.device.name,
+        "threads": model.threads,
+        "spec": plain(dataclasses.asdict(dataclasses.replace(model.spec, labels=()))),
+        "seed": study.seed,
+        "target": study.target,
+        "data": study.source,
+        "data_rows": study.count,
+        "data_digest": _digest(study),
+        "labels": study.labels is not None,
+        "settings_given": brief(dict(given)),
+        "plugin": f"{plugin.package}:{plugin.factory.__module__}.{plugin.factory.__qualname__}",
+        "versions": {"python": platform.python_version(), "numpy": np.__version__, **runtime.versions()},
+        "machine": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _digest(study: Study) -> str:
+    """Return the SHA-256 of all rows and labels."""
+    found = hashlib.sha256()
+    arrays = [*(study.rows[name] for name in sorted(study.rows)), *([] if study.labels is None else [study.labels])]
+    for array in arrays:
+        found.update(f"{array.dtype}{array.shape}".encode())
+        if array.dtype == object:
+            found.update("\0".join(map(str, array.reshape(-1).tolist())).encode())
+        else:
+            found.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return found.hexdigest()
