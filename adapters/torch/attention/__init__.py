@@ -1,0 +1,1 @@
+"""Attention weighed by gradients: which tokens, patches or words speak for a target."""
