@@ -12,18 +12,25 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .engine.analyse import analyse as analyse
+    from .engine.analysis import Analysis as Analysis
     from .engine.errors import CapabilityError as CapabilityError
     from .engine.errors import InputError as InputError
     from .engine.errors import ModelError as ModelError
     from .engine.errors import OnnxplainError as OnnxplainError
     from .engine.errors import SettingError as SettingError
+    from .engine.evaluate import evaluate as evaluate
     from .engine.explain import explain as explain
     from .engine.explanation import Explanation as Explanation
     from .engine.game import Game as Game
     from .engine.home import home as home
     from .engine.inputs.sample import Sample as Sample
+    from .engine.inputs.text import Text as Text
     from .engine.masking.baselines import Baseline as Baseline
     from .engine.masking.features import Features as Features
+    from .engine.metrics.score import Reading as Reading
+    from .engine.metrics.score import Score as Score
+    from .engine.metrics.trial import Trial as Trial
     from .engine.model import Model as Model
     from .engine.model import TensorSpec as TensorSpec
     from .engine.model import load as load
@@ -40,25 +47,33 @@ if TYPE_CHECKING:
     from .engine.spec import InputSpec as InputSpec
     from .engine.spec import ModelSpec as ModelSpec
     from .engine.spec import Preprocessing as Preprocessing
+    from .engine.study import Study as Study
     from .engine.target import Target as Target
 
     methods = plugins
 
 _ROOMS = {
+    "engine.analyse": ("analyse",),
+    "engine.analysis": ("Analysis",),
     "engine.errors": ("CapabilityError", "InputError", "ModelError", "OnnxplainError", "SettingError"),
+    "engine.evaluate": ("evaluate",),
     "engine.explain": ("explain",),
     "engine.explanation": ("Explanation",),
     "engine.game": ("Game",),
     "engine.home": ("home",),
     "engine.inputs.sample": ("Sample",),
+    "engine.inputs.text": ("Text",),
     "engine.masking.baselines": ("Baseline",),
     "engine.masking.features": ("Features",),
+    "engine.metrics.score": ("Reading", "Score"),
+    "engine.metrics.trial": ("Trial",),
     "engine.model": ("Model", "TensorSpec", "load"),
     "engine.problem": ("Problem",),
     "engine.registry": ("ACTIVATIONS", "DATA", "GRADIENT", "PREDICT", "Plugin", "register"),
     "engine.replay": ("replay",),
     "engine.settings": ("Range",),
     "engine.spec": ("InputSpec", "ModelSpec", "Preprocessing"),
+    "engine.study": ("Study",),
     "engine.target": ("Target",),
 }
 _HOMES = {name: (room, name) for room, names in _ROOMS.items() for name in names} | {

@@ -7,9 +7,13 @@ import os
 import threading
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnxruntime as ort
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Bare:
         return (time.perf_counter() - begun) * rows / (runs * self.batch)
 
 
-def best(path: str, trial_rows: int = 96, rounds: int = 3) -> Bare:
+def best(path: str, trial_rows: int = 96, rounds: int = 3, batches: Sequence[int] = (1, 2, 4, 8, 16)) -> Bare:
     """Try one session on all cores and a single-threaded one per core, in several batch sizes; keep the fastest."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     wide = (_session(path, cores),)
@@ -49,7 +53,7 @@ def best(path: str, trial_rows: int = 96, rounds: int = 3) -> Bare:
     candidates = [
         Bare(path, sessions, batch, f"{len(sessions)} session(s), batch {batch}")
         for sessions in (wide, narrow)
-        for batch in (1, 2, 4, 8, 16)
+        for batch in batches
     ]
     times: dict[str, list[float]] = {c.about: [] for c in candidates}
     for _ in range(rounds):

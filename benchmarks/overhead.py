@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import onnxplain
-from benchmarks import bare, machine, peers
+from benchmarks import bare, machine, peers, tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 ABOUT = "wall time / wall time of as many rows in the best bare ONNX Runtime loop; medians of alternating pairs"
 MODEL = "efficientnet-lite0"
+TABLE_PAIRS = 15  # of a few milliseconds each
 
 
 def occlusion_settings(evaluations: int) -> dict[str, Any]:
@@ -43,6 +44,7 @@ def main(pairs: dict[int, int] | None = None) -> list[dict[str, Any]]:
             "occlusion": ("occlusion", occlusion_settings(evaluations)),
             "rise": ("rise", {"masks": evaluations}),
             "kernel-shap": ("kernel-shap", {"features": "slic:50", "budget": evaluations}),
+            "lime": ("lime", {"features": "slic:50", "samples": evaluations}),
         }
         for name, (method, settings) in methods.items():
 
@@ -53,6 +55,7 @@ def main(pairs: dict[int, int] | None = None) -> list[dict[str, Any]]:
         if evaluations == min(pairs):
             for name, run in peers.available(path, photograph, evaluations).items():
                 rows.append(_measured(name, run, loop, max(2, count // 2)))
+    rows += [_measured(what, run, loop, TABLE_PAIRS) for what, run, loop in tables.cases()]
     print(f"\n{'what':34} {'rows':>6} {'seconds':>8} {'bare':>8} {'ratio':>7}  (min - max)")
     for row in rows:
         print(

@@ -7,6 +7,8 @@ from .lazy import CommandLine
 COMMANDS = {  # name -> one line of help; the module of the same name is imported when the command is used
     "demo": "explain a real photograph with a real network",
     "explain": "explain the decision of a model on one input or many",
+    "evaluate": "which explanation can be believed: metrics, controls, gates",
+    "analyse": "what predictions rest on over data: importances, effect curves",
     "inspect": "what a model takes and gives, and what can explain it",
     "methods": "list the methods, or describe one and its settings",
     "models": "list, build and find the demonstration models",

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
     from ..engine.model import Model, TensorSpec
     from ..engine.registry import Plugin
-    from ..engine.spec import ModelSpec
+    from ..engine.spec import InputSpec, ModelSpec
 
 OPEN_SIZES = {"H": 224, "W": 224, "T": 16}  # for axes whose size the model leaves open
+SOUND_RATE = 16_000  # samples per second, where a model asks
+MORE_STEPS = 512  # for models of sound, which take no few
 UNOPENED = "ONNX Runtime "  # how the reasons begin for which no session of a model can be had
 NOT_OPENED = "ONNX Runtime does not open this model"
 GRADIENTS = 'needs gradients: pip install "onnxplain[torch]"'
@@ -37,30 +39,57 @@ def batching(model: Model) -> tuple[str, str]:
 
 
 def _made_up(model: Model) -> Iterator[dict[str, np.ndarray]]:
-    """Yield one row of numbers from 0 to 1, whole numbers being 0; then the same with whole numbers of 1."""
+    """Yield one row of numbers from 0 to 1, whole numbers being 0; then with whole numbers of 1, or more time steps."""
     import numpy as np
 
-    layouts = {name: entry["layout"] for name, entry in preprocessing(model).items()}
-    for whole in (0, 1):
+    known = preprocessing(model)
+    for whole, steps in ((0, 0), (1, 0), (0, MORE_STEPS)):
         rng = np.random.default_rng(0)
-        yield {i.name: _feed(i, layouts[i.name], whole, rng) for i in model.inputs}
+        yield {i.name: _feed(i, known[i.name], (whole, steps), rng) for i in model.inputs}
 
 
-def _feed(tensor: TensorSpec, layout: str, whole: int, rng: np.random.Generator) -> np.ndarray:
+def _feed(tensor: TensorSpec, known: dict[str, Any], made: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     import numpy as np
 
+    from ..engine.inputs.filling import RATE_NAMES
+
+    layout, (whole, steps) = known["layout"], made
+    if not tensor.shape and tensor.name.lower() in RATE_NAMES:
+        return np.array(SOUND_RATE, tensor.dtype)
+    open_sizes = OPEN_SIZES | {"T": max(OPEN_SIZES["T"], round(known["rate"]), steps)}  # a second of sound
     letters = layout if len(layout) == len(tensor.shape) else " " * len(tensor.shape)
     shape = tuple(
         1
         if axis == tensor.batch_axis and not isinstance(n, int)
         else n
         if isinstance(n, int)
-        else OPEN_SIZES.get(letter, 1)
+        else open_sizes.get(letter, 1)
         for axis, (n, letter) in enumerate(zip(tensor.shape, letters, strict=True))
     )
     if tensor.dtype.kind == "O":
         return np.full(shape, "", dtype=object)
     return rng.random(shape).astype(tensor.dtype) if tensor.dtype.kind == "f" else np.full(shape, whole, tensor.dtype)
+
+
+def labels_problem(model: Model, reason: str) -> str:
+    """Say where the spec names another number of classes than the output has; empty if it fits or is not known."""
+    labels = model.spec.labels
+    if not labels or reason:
+        return ""
+    from ..engine.target import fitting_labels
+
+    for feeds in _made_up(model):
+        try:
+            classes = model.predict(feeds)[model.default_output].shape[-1]
+        except (OnnxplainError, KeyError, IndexError):
+            continue
+        if fitting_labels(labels, classes):
+            return ""
+        return (
+            f"the spec names {len(labels)} classes, output '{printable(model.default_output)}' has {classes}: "
+            "the names are not used\n  tip: correct labels or output in the spec"
+        )
+    return ""
 
 
 def default_target(model: Model) -> dict[str, Any]:
@@ -84,6 +113,7 @@ def preprocessing(model: Model) -> dict[str, dict[str, Any]]:
 
     known = complete_spec(model.spec, model.inputs)
     guessed = spec_to_write(model)
+    texts = text_readiness(model)
     found = {}
     for name, entry in known.inputs.items():
         chosen = entry.preprocessing or guessed.inputs[name].preprocessing
@@ -92,10 +122,40 @@ def preprocessing(model: Model) -> dict[str, dict[str, Any]]:
             "layout": entry.layout,
             "problem": entry.problem,
             "columns": len(entry.columns),
+            "text": texts.get(name),
+            "rate": entry.rate,
+            "channels": list(entry.channels),
             "assumed": entry.preprocessing is None and chosen is not None,
             "preprocessing": dataclasses.asdict(chosen) if chosen is not None else None,
         }
     return found
+
+
+def text_readiness(model: Model) -> dict[str, dict[str, Any]]:
+    """Return, by the input that a text goes into, how it gets there, and what is missing for that (empty: nothing)."""
+    from ..engine.explain import place_of
+    from ..engine.inputs.text_inputs import text_inputs
+    from ..engine.inputs.tokenizer import INSTALL, find_tokenizer, is_installed
+
+    found = text_inputs(model.inputs, model.spec)
+    if found is None:
+        return {}
+    if found.takes_strings:
+        return {found.main.name: {"as": "string", "tokenizer": None, "missing": ""}}
+    entry = model.spec.inputs[found.main.name]
+    missing, file = "", None
+    try:
+        file = find_tokenizer(entry.tokenizer, model.spec.source, place_of(model).folder)
+    except OnnxplainError as error:
+        missing = error.message
+    unknown = [name for name, role in found.companions.items() if not role]
+    if file is None or not file.is_file():
+        missing = missing or "a tokenizer: put tokenizer.json beside the model, name it in the spec or with --tokenizer"
+    elif not is_installed():
+        missing = f"the package tokenizers: {INSTALL}"
+    elif unknown:
+        missing = f"what goes into {', '.join(map(printable, unknown))}; give arrays"
+    return {found.main.name: {"as": "tokens", "tokenizer": str(file) if file else None, "missing": missing}}
 
 
 def spec_to_write(model: Model) -> ModelSpec:
@@ -107,12 +167,26 @@ def spec_to_write(model: Model) -> ModelSpec:
     shape = next((o.shape for o in model.outputs if o.name == output), None)
     guessed = infer_spec(model.inputs, shape, model.labels)
     inputs = {
-        name: entry
+        name: _with_categories(model, entry)
         if entry.preprocessing is not None or entry.problem or entry.modality != "image"
         else dataclasses.replace(entry, preprocessing=guessed.inputs[name].preprocessing)
         for name, entry in known.inputs.items()
     }
     return dataclasses.replace(known, task=known.task or guessed.task, labels=model.labels, inputs=inputs)
+
+
+def _with_categories(model: Model, entry: InputSpec) -> InputSpec:
+    """Name the columns of a table of text, and the categories that the model's encoders list for them."""
+    from ..engine import graph
+
+    listed = graph.text_categories(model.proto).get(entry.name, {}) if entry.modality == "table" else {}
+    if not listed or entry.categories:
+        return entry
+    columns = entry.columns or ((entry.name,) if max(listed) == 0 else ())
+    if max(listed) >= len(columns):
+        return entry
+    known = {columns[place]: found.names for place, found in listed.items()}
+    return dataclasses.replace(entry, columns=columns, categories=known)
 
 
 def capabilities(model: Model, reason: str = "") -> list[dict[str, Any]]:
@@ -121,13 +195,17 @@ def capabilities(model: Model, reason: str = "") -> list[dict[str, Any]]:
     ``reason`` is why the model did not run (see ``batching``). Made-up numbers may be to blame for that, but not where
     ONNX Runtime does not open the model.
     """
+    from ..engine.internals.attention import METHODS, count
     from ..engine.registry import plugins
 
-    kinds = {entry["modality"] for entry in preprocessing(model).values()}
+    attends = any(count(model.proto)[:2])
+    kinds = {entry["modality"] for entry in preprocessing(model).values()} - {"state"}
     target = default_target(model)
     found = []
     for plugin in plugins("explainer"):
         why = NOT_OPENED if reason.startswith(UNOPENED) else _hindrance(plugin, kinds, target)
+        if not why and plugin.name in METHODS and not attends:
+            why = "no attention was found in this model"
         found.append({"name": plugin.name, "can_run": not why, "why": why or None})
     return found
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from ..engine.inputs.sample import Sample
 
+SPECIAL_TOKENS = 2  # that a tokenizer puts around a text
 FEW_COLUMNS = 10  # up to here all coalitions of a table's columns are run: 2**10
 
 
@@ -72,7 +73,7 @@ def choices(methods: Sequence[str], given: Sequence[Assignment], smooth: str | N
     plugins = {name: find(name, "explainer") for name in methods}
     known = {name: {s.name for s in plugin.settings} for name, plugin in plugins.items()}
     for assignment in given:
-        _check_taken(assignment, known)
+        check_taken(assignment, known)
     chosen = []
     for name, plugin in plugins.items():
         mine = [a for a in given if a.key in known[name] and a.method in {"", name}]
@@ -83,7 +84,8 @@ def choices(methods: Sequence[str], given: Sequence[Assignment], smooth: str | N
     return chosen
 
 
-def _check_taken(assignment: Assignment, known: Mapping[str, set[str]]) -> None:
+def check_taken(assignment: Assignment, known: Mapping[str, set[str]]) -> None:
+    """Refuse an assignment that none of the plug-ins takes, given their settings' names by plug-in."""
     written = printable(assignment.written)
     if assignment.method and assignment.method not in known:
         raise SettingError(
@@ -99,7 +101,12 @@ def _check_taken(assignment: Assignment, known: Mapping[str, set[str]]) -> None:
 
 
 def default_method(sample: Sample) -> str:
-    """Return the method for a sample where none was asked for: Shapley values for tables, occlusion for the rest."""
+    """Return the method for a sample where none was asked for.
+
+    That is Shapley values for tables, and for texts that are short enough for exact ones; occlusion for the rest.
+    """
+    if sample.modality == "text" and 0 < len(sample.tokens) <= FEW_COLUMNS + SPECIAL_TOKENS:
+        return "exact-shapley"
     if sample.modality != "table":
         return "occlusion"
     columns = len(sample.columns) or sum(feed.size for feed in sample.feeds.values())

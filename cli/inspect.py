@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..engine.errors import printable
-from .capabilities import batching, capabilities, default_target, preprocessing, spec_to_write
+from .capabilities import batching, capabilities, default_target, labels_problem, preprocessing, spec_to_write
 from .errors import DONE, print_error
 from .lazy import command
 from .model_argument import model_argument, model_json, open_model
@@ -82,9 +82,11 @@ def examined(model: Model, *, tensors: bool) -> dict[str, Any]:
         "spec": model.spec.source or None,
         "task": model.spec.task or None,
         "labels": len(model.labels),
+        "warnings": [text for text in (labels_problem(model, reason),) if text],
         "default_target": default_target(model),
         "batching": rows or None,
         "batching_reason": reason or None,
+        "attention": attention(model),
         "preprocessing": preprocessing(model),
         "methods": capabilities(model, reason),
     }
@@ -94,6 +96,14 @@ def examined(model: Model, *, tensors: bool) -> dict[str, Any]:
             for t in model.tensors()
         ]
     return found
+
+
+def attention(model: Model) -> dict[str, Any]:
+    """Return how many attention layers were found, and which nodes hide their weights."""
+    from ..engine.internals.attention import count
+
+    own, cross, closed = count(model.proto)
+    return {"self": own, "cross": cross, "closed": [printable(label) for label in closed]}
 
 
 def external_files(model: Model) -> list[str]:
@@ -125,6 +135,7 @@ def _show(model: Model, found: dict[str, Any]) -> None:
         ("labels", str(found["labels"]) if found["labels"] else "none known: classes have numbers only"),
         ("target", found["default_target"]["text"]),
         ("batches", _batching(found)),
+        *([("attention", _attention(found["attention"]))] if any(found["attention"].values()) else []),
     ]
     click.echo(table((), facts))
     for title, tensors in (("Inputs", model.inputs), ("Outputs", model.outputs)):
@@ -137,6 +148,8 @@ def _show(model: Model, found: dict[str, Any]) -> None:
         head = ("tensor", "made by", "dtype", "shape")
         rows = [(t["name"], t["op"], t["dtype"] or "?", _shape(t["shape"])) for t in found["tensors"]]
         click.echo(f"\n{heading('Tensors')}\n{table(head, rows, indent=2)}")
+    for warning in found["warnings"]:
+        print_error(warning, "warning")
     if "written" in found:
         print_error(f"wrote {found['written']}; check it against the code that the model was trained with", "note")
 
@@ -147,8 +160,16 @@ def _batching(found: dict[str, Any]) -> str:
     return BATCHING.get(str(found["batching"]), str(found["batching"]))
 
 
+def _attention(found: dict[str, Any]) -> str:
+    parts = [f"{found[kind]} of {kind}-attention" for kind in ("self", "cross") if found[kind]]
+    layers = f"layers found: {', '.join(parts)}" if parts else ""
+    closed = f"nodes that hide their weights: {len(found['closed'])}" if found["closed"] else ""
+    return "; ".join(part for part in (layers, closed) if part)
+
+
 def _tensor_row(tensor: TensorSpec) -> tuple[str, str, str]:
-    return tensor.name, "string" if tensor.dtype == object else tensor.dtype.name, _shape(tensor.shape)
+    shape = _shape(tensor.shape) if tensor.ranked else "of unknown rank"
+    return tensor.name, "string" if tensor.dtype == object else tensor.dtype.name, shape
 
 
 def _shape(shape: Any) -> str:
@@ -158,15 +179,30 @@ def _shape(shape: Any) -> str:
 def _preparation(entry: dict[str, Any]) -> str:
     """Say in a line how a file becomes this input."""
     parts = [f"{entry['modality']} {entry['layout']}".strip()]
+    if entry["text"] is not None:
+        parts.append(_reading(entry["text"]))
+    if entry["modality"] == "state":
+        return "state of a recurrent network: zeros unless an .npz file gives it; never masked"
+    if entry["rate"]:
+        parts[0] += f", {entry['rate']:g} samples per second"
+    if entry["channels"]:
+        parts[0] += f", channels {', '.join(entry['channels'][:6])}{', ...' if len(entry['channels']) > 6 else ''}"
     if entry["problem"]:
         return f"{parts[0]}; image files cannot be prepared: {entry['problem']}"
     chosen = entry["preprocessing"]
     if chosen is None:
-        return parts[0]
+        return "; ".join(parts)
     parts.append(f"{chosen['colour']}, {_resizing(chosen)}")
     parts.append(f"(pixels * {chosen['scale']:.6g} - {_list(chosen['mean'])}) / {_list(chosen['std'])}")
     parts.append("a first guess: nothing says how images are prepared" if entry["assumed"] else "as the spec says")
     return "; ".join(parts)
+
+
+def _reading(text: dict[str, Any]) -> str:
+    """Say how a text becomes this input, or what is missing for that."""
+    if text["missing"]:
+        return f"takes codes of a text's tokens; to explain a text it lacks {printable(text['missing'])}"
+    return "takes a text as it is" if text["as"] == "string" else f"texts by {printable(text['tokenizer'])}"
 
 
 def _resizing(chosen: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from typing import TYPE_CHECKING
 
 import click
@@ -57,6 +58,7 @@ def overview(listed: list[Plugin]) -> str:
 def description(plugin: Plugin) -> str:
     """Return docstring, settings, source and an example of one plug-in."""
     facts = [("kind", plugin.kind), ("needs", _needs(plugin)), ("inputs", " ".join(plugin.modalities))]
+    facts += _goodness(plugin) if plugin.kind == "metric" else []
     facts += [("source", plugin.source)] if plugin.source else []
     parts = [heading(plugin.name), inspect.getdoc(plugin.factory) or "", table((), facts)]
     if plugin.settings:
@@ -71,6 +73,16 @@ def description(plugin: Plugin) -> str:
     return "\n\n".join(parts)
 
 
+def _goodness(plugin: Plugin) -> list[tuple[str, str]]:
+    """Return what a metric's numbers mean."""
+    ends = getattr(plugin.factory, "range", (-math.inf, math.inf))
+    low, high = (f"{end:g}".replace("inf", "infinity") for end in ends)
+    better = getattr(plugin.factory, "better", None)
+    cost = getattr(plugin.factory, "cost", "")
+    facts = [("range", f"{low} to {high}"), ("better", better or "neither end is good in itself")]
+    return [*facts, ("rows", cost)] if cost else facts
+
+
 def _needs(plugin: Plugin) -> str:
     return " ".join(str(need.name).lower() for need in plugin.needs)
 
@@ -83,6 +95,11 @@ def _default(value: object) -> str:
 
 def _example(plugin: Plugin) -> str:
     """Return a command line that sets the first setting whose default can be typed."""
+    if plugin.kind == "metric":
+        box = " --box 20,30,180,200" if "mask" in plugin.summary else ""
+        return f"  onnxplain evaluate model.onnx photo.jpg -m occlusion --metric {plugin.name}{box}"
+    if plugin.kind == "analysis":
+        return f"  onnxplain analyse {plugin.name} model.onnx --data rows.csv -o out"
     if plugin.kind != "explainer":
         return ""
     typed = next((s for s in plugin.settings if isinstance(s.default, int | float) and s.name != "seed"), None)

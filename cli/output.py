@@ -21,16 +21,17 @@ GAP = "  "
 
 def print_json(document: Mapping[str, Any]) -> None:
     """Print one JSON document with its ``schema_version``; numbers that are not finite become null."""
-    whole = _finite({"schema_version": SCHEMA_VERSION, **document})
+    whole = finite({"schema_version": SCHEMA_VERSION, **document})
     click.echo(json.dumps(whole, indent=2, allow_nan=False))
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Return a JSON document with null in the place of numbers that are not finite."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(k): _finite(v) for k, v in value.items()}
-    return [_finite(v) for v in value] if isinstance(value, list | tuple) else value
+        return {str(k): finite(v) for k, v in value.items()}
+    return [finite(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]], *, indent: int = 0, right: str = "") -> str:

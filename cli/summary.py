@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .marked import coloured
 from .output import amount, heading, table
 
 if TYPE_CHECKING:
@@ -31,8 +32,9 @@ def summary(explanation: Explanation, layouts: Mapping[str, str]) -> str:
     facts += [("note", note) for note in explanation.notes]
     source = sample.source if sample is not None and sample.source else "input"
     parts = [heading(f"{source}  {explanation.method}"), table((), facts, indent=2)]
-    features = "" if sample is not None and sample.modality == "image" else _features(explanation)
-    return "\n".join([*parts, features] if features else parts)
+    in_picture = sample is not None and sample.modality == "image" and not _is_inner(explanation)
+    features = "" if in_picture else _features(explanation)
+    return "\n".join([*parts, *(part for part in (coloured(explanation), features) if part)])
 
 
 def _target(explanation: Explanation) -> tuple[str, str]:
@@ -60,9 +62,14 @@ def _cost(explanation: Explanation) -> str:
     return f"{text}; completeness gap {explanation.gap:.2g}" if explanation.gap is not None else text
 
 
+def _is_inner(explanation: Explanation) -> bool:
+    """Say whether the values belong to tensors inside the model."""
+    return explanation.sample is not None and explanation.sample.feeds.keys().isdisjoint(explanation.values)
+
+
 def _features(explanation: Explanation) -> str:
     """Return the features of largest absolute value as a table; empty where features have no names worth reading."""
-    strongest = explanation.top_features(MOST_FEATURES)
+    strongest = explanation.top_features(MOST_FEATURES) or _strongest_words(explanation)
     if not strongest:
         return ""
     errors = _errors(explanation)
@@ -73,6 +80,17 @@ def _features(explanation: Explanation) -> str:
     return f"{text}\n  and {rest} more" if rest > 0 else text
 
 
+def _strongest_words(explanation: Explanation) -> list[tuple[str, float]]:
+    """Return the words of largest absolute value where the values are those of tokens."""
+    from ..engine.marked_text import marked_text
+
+    marked = marked_text(explanation)
+    if marked is None:
+        return []
+    order = sorted(marked.marks, key=lambda mark: -abs(mark.value))[:MOST_FEATURES]
+    return [(marked.text[mark.begin : mark.end], mark.value) for mark in order]
+
+
 def _errors(explanation: Explanation) -> dict[str, float]:
     if explanation.feature_errors is None:
         return {}
@@ -81,17 +99,21 @@ def _errors(explanation: Explanation) -> dict[str, float]:
 
 def _strongest_places(explanation: Explanation, layouts: Mapping[str, str]) -> list[str]:
     """Say where the largest values of each input are, but for tables, whose columns have names."""
-    if explanation.sample is not None and explanation.sample.modality == "table":
+    modality = explanation.sample.modality if explanation.sample is not None else ""
+    if modality == "table" or (modality == "text" and (explanation.feature_names or _strongest_words(explanation))):
         return []
-    values, words = explanation.values, ""
+    if _is_inner(explanation) and explanation.feature_names:
+        return []
+    values, words = {name: v for name, v in explanation.values.items() if v.any()} or explanation.values, ""
     if explanation.method == "rise":  # all of its values are near the mean score: as in pictures, what differs counts
         middle = float(np.concatenate([v.ravel() for v in values.values()]).mean())
         values, words = {name: v - middle for name, v in values.items()}, f", relative to the mean {amount(middle)}"
-    places = {name: _place(v, layouts.get(name, "")) + words for name, v in values.items() if v.size > 1}
+    rate = explanation.sample.rate if explanation.sample is not None else 0.0
+    places = {name: _place(v, layouts.get(name, ""), rate) + words for name, v in values.items() if v.size > 1}
     return [f"{name}: {place}" for name, place in places.items()] if len(values) > 1 else [*places.values()]
 
 
-def _place(values: np.ndarray, layout: str) -> str:
+def _place(values: np.ndarray, layout: str, rate: float = 0.0) -> str:
     letters = layout if len(layout) == values.ndim else ""
     if {"H", "W"} <= set(letters):
         others = tuple(k for k, letter in enumerate(letters) if letter not in "HW")
@@ -99,7 +121,9 @@ def _place(values: np.ndarray, layout: str) -> str:
         return _region(strength if letters.index("H") < letters.index("W") else strength.T)
     peak = np.unravel_index(int(np.abs(values).argmax()), values.shape)
     words = [
-        f"{AXES.get(letters[k], 'index') if letters else f'axis {k}'} {int(at)}"
+        f"{int(at) / rate:.4g} s"
+        if rate and letters[k : k + 1] == "T"
+        else f"{AXES.get(letters[k], 'index') if letters else f'axis {k}'} {int(at)}"
         for k, at in enumerate(peak)
         if values.shape[k] > 1
     ]

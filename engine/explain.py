@@ -11,23 +11,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import registry, settings
+from . import graph, registry, settings
 from .errors import CapabilityError, InputError, SettingError, nearest, printable
-from .inputs.array import check_feeds, split_rows
+from .inputs.acceptance import accepted
+from .inputs.array import check_feeds, may_miss, split_rows
 from .inputs.load import load_samples
 from .inputs.sample import Sample
+from .inputs.text import Place, Text, load_text
+from .inputs.text_inputs import text_inputs
+from .internals.behind import behind, only
 from .manifest import manifest_of
 from .masking.baselines import Baseline
 from .masking.features import Features
 from .model import Model, load
 from .problem import Problem, Progress, Silence
+from .remarks import remarks
 from .rows import has_rows, leading, native
 from .target import Target, resolve
 
 if TYPE_CHECKING:
     from .explanation import Explanation
 
-Inputs = np.ndarray | Mapping[str, np.ndarray] | Sample | str | os.PathLike[str] | Sequence[Any]
+Inputs = np.ndarray | Mapping[str, np.ndarray] | Sample | Text | str | os.PathLike[str] | Sequence[Any]
 
 AT_ONCE = 64  # samples that are handed to a method at a time
 
@@ -45,7 +50,7 @@ def explain(
 ) -> Any:
     """Explain the decision of a model on one input, or on several.
 
-    ``model`` is a Model or a path; ``inputs`` an array, a dict of arrays by input name, a Sample, a file
+    ``model`` is a Model or a path; ``inputs`` an array, a dict of arrays by input name, a Sample, a Text, a file
     (``cat.jpg``, ``rows.csv:3``, ``batch.npz``) or a list of these. ``given`` are the method's settings, as listed by
     ``onnxplain methods NAME``; with several inputs a setting may be a dict by input name. ``smooth`` is ``smoothgrad``,
     ``smoothgrad-squared`` or ``vargrad``: those methods around a gradient method, which ``given`` are then the settings
@@ -93,7 +98,7 @@ def explain_samples(
     """Explain samples one after the other, or those of equal shapes at once where the method can."""
     plugin = registry.find(method, "explainer")
     explainer = settings.build(plugin.factory, dict(given or {}), method)
-    _check_capability(plugin, wrt, model)
+    check_capability(plugin, wrt, model)
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise SettingError(f"seed must be a whole number from 0 on, not {printable(repr(seed))[:80]}")
 
@@ -116,20 +121,26 @@ def explain_samples(
     for places in _together(samples, many=hasattr(explainer, "explain_many")):
         begun = time.perf_counter()
         with model.remembering():
-            problems = [problem_of(samples[place]) for place in places]
+            asked = [problem_of(samples[place]) for place in places]
+            inner = wrt if _is_behind(plugin, wrt, model) else None
+            problems = asked if inner is None else [behind(p) for p in asked]
             if len(problems) > 1:
                 found: list[Explanation] = explainer.explain_many(problems)
             else:
                 found = [explainer.explain(problems[0])]
+        if inner is not None:
+            found = [only(one, inner) for one in found]
         seconds = (time.perf_counter() - begun) / len(problems)
-        for place, problem, one in zip(places, problems, found, strict=True):
+        for place, problem, solved, one in zip(places, asked, problems, found, strict=True):
             finished = dataclasses.replace(
                 one,
                 settings={
                     f.name: _storable(getattr(explainer, f.name)) for f in dataclasses.fields(explainer) if f.init
                 },
                 seconds=seconds,
-                manifest=manifest_of(problem, plugin, given or {}, target) | one.manifest,
+                sample=problem.sample,
+                notes=(*one.notes, *remarks(solved)),
+                manifest=manifest_of(problem, solved, plugin, given or {}, target) | one.manifest,
             )
             results[place] = _as_given(finished, model)
     return [results[place] for place in range(len(samples))]
@@ -158,19 +169,34 @@ def _as_given(found: Explanation, model: Model) -> Explanation:
     )
 
 
-def samples_of(model: Model, inputs: Inputs) -> Iterator[Sample]:
-    """Yield the samples that ``inputs`` stands for, checked and with the batch axis first."""
+def samples_of(
+    model: Model, inputs: Inputs, tokenizer: str | os.PathLike[str] | None = None
+) -> Iterator[Sample]:
+    """Yield the samples that ``inputs`` stands for, checked and with the batch axis first.
+
+    ``tokenizer`` is a tokenizer.json for texts, where it is not beside the model nor named in its spec.
+    """
     if isinstance(inputs, Sample):
         yield _checked(inputs, model)
+    elif isinstance(inputs, Text):
+        sample = load_text(inputs, model.inputs, model.spec, place_of(model, tokenizer))
+        yield dataclasses.replace(sample, feeds=leading(sample.feeds, model.inputs))
     elif isinstance(inputs, str | os.PathLike):
-        for sample in load_samples(os.fspath(inputs), model.inputs, model.spec):
-            yield dataclasses.replace(sample, feeds=leading(sample.feeds, model.inputs))
+        for sample in load_samples(os.fspath(inputs), model.inputs, model.spec, place_of(model, tokenizer)):
+            yield accepted(dataclasses.replace(sample, feeds=leading(sample.feeds, model.inputs)), model)
     elif _is_many(inputs, model):
         for one in inputs:
-            yield from samples_of(model, one)
+            yield from samples_of(model, one, tokenizer)
     else:
         for sample in split_rows(inputs, model.inputs, spec=model.spec):
-            yield dataclasses.replace(sample, feeds=leading(sample.feeds, model.inputs))
+            yield accepted(dataclasses.replace(sample, feeds=leading(sample.feeds, model.inputs)), model)
+
+
+def place_of(model: Model, tokenizer: str | os.PathLike[str] | None = None) -> Place:
+    """Return what the model's file says about texts: where a tokenizer would be, and how many codes are known."""
+    found = text_inputs(model.inputs, model.spec)
+    rows = graph.embedding_rows(model.proto, found.main.name) if found is not None else (0, 0)
+    return Place(model.path.parent if model.path is not None else None, *rows, tokenizer)
 
 
 def _is_many(inputs: Inputs, model: Model) -> bool:
@@ -188,33 +214,32 @@ def _checked(sample: Sample, model: Model) -> Sample:
         given = {n: native(n, np.asarray(a), model.inputs) for n, a in sample.feeds.items()}
     except (IndexError, ValueError):
         given = dict(sample.feeds)  # of a rank that is refused, or completed, next
-    feeds = leading(check_feeds(given, model.inputs), model.inputs)
+    feeds = leading(check_feeds(given, model.inputs, may_miss(model.spec)), model.inputs)
     count = max((len(f) for n, f in feeds.items() if has_rows(n, model.inputs)), default=1)
     if count != 1:
         raise InputError(f"a Sample holds one row, not {count}", tip="give the array itself, or a list of Samples")
-    return dataclasses.replace(sample, feeds=feeds)
+    return accepted(dataclasses.replace(sample, feeds=feeds), model)
 
 
 def _native(name: str, array: np.ndarray, model: Model) -> np.ndarray:
     return native(name, array, model.inputs) if any(i.name == name for i in model.inputs) else array
 
 
-def _check_capability(plugin: registry.Plugin, wrt: str | None, model: Model) -> None:
+def check_capability(plugin: registry.Plugin, wrt: str | None, model: Model) -> None:
+    """Refuse a plug-in that needs what is not installed, and a tensor that the model does not have."""
     if plugin.package == "onnxplain" and registry.GRADIENT in plugin.needs and not importlib.util.find_spec("torch"):
         raise CapabilityError(
             f"{plugin.name} needs gradients, and so torch, which is not installed",
             tip='pip install "onnxplain[torch]", or use a method that needs none: occlusion, rise, kernel-shap',
         )
-    if wrt is None:
-        return
-    if wrt not in model.tensor_names:
+    if wrt is not None and wrt not in model.tensor_names:
         raise SettingError(f"there is no tensor '{printable(wrt)}' in this model", tip=nearest(wrt, model.tensor_names))
+
+
+def _is_behind(plugin: registry.Plugin, wrt: str | None, model: Model) -> bool:
+    """Say whether a method that only predicts is to explain an inner tensor."""
     inner = registry.GRADIENT in plugin.needs or registry.ACTIVATIONS in plugin.needs
-    if not inner and wrt not in {i.name for i in model.inputs}:
-        raise CapabilityError(
-            f"{plugin.name} explains inputs; it cannot explain with respect to tensor '{printable(wrt)}'",
-            tip="leave out --wrt, or make the tensor the target",
-        )
+    return wrt is not None and not inner and wrt not in {i.name for i in model.inputs}
 
 
 def _storable(value: Any) -> Any:
@@ -222,5 +247,5 @@ def _storable(value: Any) -> Any:
     if isinstance(value, Features):
         return {"type": "Features", "names": list(value.names), "labels": value.labels, "kind": value.kind}
     if isinstance(value, Baseline):
-        return {"type": "Baseline", "name": value.name, "references": value.references, "reduce": value.reduce}
+        return {"type": "Baseline", **{f.name: getattr(value, f.name) for f in dataclasses.fields(value)}}
     return value

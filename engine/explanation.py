@@ -92,12 +92,14 @@ class Explanation:
         Numbers that are not finite are null.
         """
         from .explanation_file import header_of
+        from .marked_text import marked_text
 
         document = header_of(self)
         document.pop("format")
         document["settings"] = self.settings
         sample = document.pop("sample") or {}
         document["input"] = {k: v for k, v in sample.items() if k in {"source", "modality", "label"}}
+        document["input"] |= {k: sample[k] for k in ("text", "rate", "channels") if sample.get(k)}
         document["values"] = {name: _summary(array) for name, array in self.values.items()}
         if self.feature_values is not None and self.feature_names:
             errors = self.feature_errors if self.feature_errors is not None else [None] * len(self.feature_names)
@@ -105,6 +107,9 @@ class Explanation:
                 {"name": n, "value": plain(v), "standard_error": plain(e)}
                 for n, v, e in zip(self.feature_names, self.feature_values, errors, strict=True)
             ]
+            marked = marked_text(self)
+            for mark in marked.marks if marked is not None else ():
+                document["features"][mark.feature].setdefault("spans", []).append([mark.begin, mark.end])
         document.pop("feature_names")
         document["extras"] = {name: _summary(array) for name, array in self.extras.items()}
         features = document.pop("features", None)  # all of them, however many
@@ -156,6 +161,8 @@ def _unicode(array: np.ndarray) -> np.ndarray:
 
 
 def _summary(array: np.ndarray) -> dict[str, Any]:
+    if array.dtype.kind == "U" and array.size <= 64:
+        return {"shape": list(array.shape), "data": array.tolist()}
     whole = array.astype(np.float64) if array.dtype.kind in "fiub" else None
     if whole is None or not whole.size:
         return {"shape": list(array.shape)}

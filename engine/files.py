@@ -40,6 +40,10 @@ _SIGNATURES = (
     (0, b"<html", "an HTML page"),
     (0, b"<svg", "an SVG drawing"),
     (0, b"<?xml", "an XML document"),
+    (8, b"WAVE", "a WAV recording"),
+    (0, b"ID3", "an MP3 recording"),
+    (0, b"fLaC", "a FLAC recording"),
+    (0, b"OggS", "an Ogg recording"),
 )
 IMAGE_KINDS = tuple(words for _, _, words in _SIGNATURES[:4])  # those of the formats that are read
 

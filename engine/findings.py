@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .explanation import Explanation
+from .masking.groups import table_columns
+from .masking.layout import masked_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,7 +16,9 @@ if TYPE_CHECKING:
     from .game import Game
     from .problem import Problem
 
-NAMED = {"columns", "grid", "superpixels", "channels", "inputs", "labels"}  # kinds of features worth naming one by one
+# Kinds of features worth naming one by one.
+NAMED = {"columns", "groups", "grid", "superpixels", "channels", "inputs", "labels", "windows"}
+NAMED |= {"tokens", "words", "sentences"}
 
 
 def of_features(
@@ -63,18 +67,39 @@ def of_arrays(
 ) -> Explanation:
     """Make an Explanation from arrays that broadcast to the inputs' feeds (leading axis of one)."""
     shapes = problem.shapes
+    whole = {n: np.broadcast_to(v, shapes[n]).astype(np.float64) for n, v in values.items()}
+    spread = {n: np.broadcast_to(e, shapes[n]).astype(np.float64) for n, e in (errors or {}).items()}
     return Explanation(
-        values={n: np.broadcast_to(v, shapes[n]).astype(np.float64) for n, v in values.items()},
-        standard_error=None
-        if errors is None
-        else {n: np.broadcast_to(e, shapes[n]).astype(np.float64) for n, e in errors.items()},
+        values=whole,
+        standard_error=None if errors is None else spread,
         score=game.full,
         baseline_score=baseline_score,
         evaluations=game.evaluations,
         notes=notes,
         extras=dict(extras or {}),
         **_of_problem(problem),
+        **_of_columns(problem, whole, None if errors is None else spread),
     )
+
+
+def _of_columns(
+    problem: Problem, values: Mapping[str, np.ndarray], errors: Mapping[str, np.ndarray] | None
+) -> dict[str, Any]:
+    """Return the values of a table by column: there each element has a name; nothing for other inputs."""
+    if problem.sample.modality != "table":
+        return {}
+    inputs = {name: entry for name, entry in masked_inputs(problem.model, problem.sample).items() if name in values}
+    if not inputs or len(inputs) < len(values) or not all(entry.is_table for entry in inputs.values()):
+        return {}
+    columns = table_columns(inputs)
+    order = list(dict.fromkeys(column.input for column in columns))
+    starts = {name: min(k for k, c in enumerate(columns) if c.input == name) for name in order}
+    return {
+        "feature_values": np.concatenate([values[name].ravel() for name in order]),
+        "feature_errors": None if errors is None else np.concatenate([errors[name].ravel() for name in order]),
+        "feature_names": tuple(column.name for column in columns),
+        "feature_labels": {n: starts[n] + np.arange(values[n].size).reshape(values[n].shape) for n in order},
+    }
 
 
 def _of_problem(problem: Problem) -> dict[str, Any]:

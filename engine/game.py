@@ -7,15 +7,15 @@ ones, and memory does not grow with the number of coalitions.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .errors import InputError, ModelError, SettingError, printable
-from .masking.blend import Blend
+from .errors import InputError, ModelError, printable
+from .masking.maskers import maskers_of
+from .memory import Memory
 
 if TYPE_CHECKING:
     from .inputs.sample import Sample
@@ -31,7 +31,8 @@ REMEMBERED = 1 << 16  # scores of binary coalitions that are kept, so that equal
 class Game:
     """Scores of a target when only some features are present.
 
-    A score of coalition z is the target at ``x * z + reference * (1 - z)``, averaged over the baseline's references.
+    A score of coalition z is the target at ``x * z + reference * (1 - z)``, averaged over the baseline's references,
+    by their weights where it has any.
     Boolean coalitions are remembered: equal ones are evaluated once. ``evaluations`` counts model rows.
     """
 
@@ -54,16 +55,10 @@ class Game:
         self._progress = progress
         self._feeds = sample.feeds
         self._model = model
-        missing = [n for n in features.labels if n not in baseline.references]
-        if missing:
-            raise SettingError(
-                f"the baseline '{printable(baseline.name)}' has nothing to stand in for input '{printable(missing[0])}'"
-            )
-        self._blends = {n: Blend(sample.feeds[n], baseline.references[n]) for n in features.labels}
+        self._maskers = maskers_of(features, baseline, sample)
         self._runner = model.runner(target, sample.feeds, expected=expected * baseline.count)
         self._chunk = max(1, self._runner.batch // baseline.count)
-        self._known: dict[bytes, float] = {}
-        self._ends = {present: _keys(np.full((1, features.size), present))[0] for present in (True, False)}
+        self._known = Memory()
         self._full: float | None = None
         self._empty: float | None = None
 
@@ -81,13 +76,12 @@ class Game:
     def full(self) -> float:
         """The score of the input as it is."""
         if self._full is None:
-            known = self._known.get(self._ends[True])
-            if known is None:
+            place, _ = self._known.find(np.ones((1, self.size), dtype=bool))
+            if np.isnan(self._known.scores(place)[0]):
                 self.evaluations += 1
                 (row,) = self._model.rows(self._feeds, (self.target.tensor,))
-                known = float(self._finite(self.target.scores(row[:1]))[0])
-                self._known[self._ends[True]] = known
-            self._full = known
+                self._known.put(place, self._finite(self.target.scores(row[:1])))
+            self._full = float(self._known.scores(place)[0])
         return self._full
 
     @property
@@ -112,7 +106,6 @@ class Game:
             _ = self.full  # the reference value of the effect, before the stream is under way
         for rows, tag in self._runner.stream(self._batches(chunks)):
             scores = self._reduced(rows, tag.fresh) if rows is not None else np.empty(0)
-            self._remember(dict(zip(tag.fresh_keys, scores.tolist(), strict=bool(tag.keys))))
             result = tag.recall(scores)
             if self._progress is not None:
                 self._progress(len(tag.chunk))
@@ -120,32 +113,27 @@ class Game:
 
     def _batches(self, chunks: Iterable[np.ndarray]) -> Iterator[tuple[dict[str, np.ndarray] | None, _Turn]]:
         ring = [self._buffers() for _ in range(self._runner.depth)]
-        mine: dict[bytes, float] = {}  # coalitions of this stream that have been scored or are under way
+        self._known = self._remembered()
         for turn, chunk in enumerate(chunks):
             self._check(chunk)
             if chunk.dtype != np.bool_:
                 yield self._fill(chunk, ring[turn % len(ring)]), _Turn(chunk, len(chunk))
                 continue
-            if len(mine) >= REMEMBERED:
-                mine = {}
-            keys, fresh = _keys(chunk), dict[bytes, int]()
-            for place, key in enumerate(keys):
-                if key in mine:
-                    continue
-                if key not in self._known:
-                    fresh[key] = place
-                mine[key] = self._known.get(key, np.nan)
-            places = list(fresh.values())
-            part = chunk if len(places) == len(chunk) else chunk[places]
-            feeds = self._fill(part, ring[turn % len(ring)]) if places else None
-            yield feeds, _Turn(chunk, len(places), keys, list(fresh), mine)
+            if len(self._known) >= REMEMBERED:
+                self._known = self._remembered()
+            places, fresh = self._known.find(chunk)
+            part = chunk if len(fresh) == len(chunk) else chunk[fresh]
+            feeds = self._fill(part, ring[turn % len(ring)]) if len(fresh) else None
+            yield feeds, _Turn(chunk, len(fresh), places, places[fresh], self._known)
 
-    def _remember(self, scores: dict[bytes, float]) -> None:
-        """Keep scores for later streams; when there are too many, start again with the two ends."""
-        if len(self._known) + len(scores) > REMEMBERED:
-            ends = {self._ends[True]: self._full, self._ends[False]: self._empty}
-            self._known = {key: score for key, score in ends.items() if score is not None}
-        self._known |= scores
+    def _remembered(self) -> Memory:
+        """Return what is known from before; when that is too much, the two ends only."""
+        memory = self._known.settled(REMEMBERED - 1)
+        for present, score in ((True, self._full), (False, self._empty)):
+            if score is not None:
+                place, _ = memory.find(np.full((1, self.size), present))
+                memory.put(place, np.array([score]))
+        return memory
 
     def _buffers(self) -> dict[str, np.ndarray]:
         rows = self._chunk * self.baseline.count
@@ -154,17 +142,17 @@ class Game:
 
     def _fill(self, coalitions: np.ndarray, buffers: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Write the masked rows of ``coalitions`` into ``buffers``; row k * R + r is coalition k on reference r."""
-        references = self.baseline.count
-        rows = len(coalitions) * references
+        rows = len(coalitions) * self.baseline.count
         masks = self.features.expand(coalitions)
-        for name, blend in self._blends.items():
-            out = buffers[name][:rows].reshape(len(coalitions), references, *self._feeds[name].shape[1:])
-            blend.write(masks[name][:, None], out)
+        for masker in self._maskers:
+            masker.write(masks, buffers, len(coalitions))
         self.evaluations += rows
         return self._runner.variant.part(buffers, 0, rows)
 
     def _reduced(self, rows: np.ndarray, count: int) -> np.ndarray:
         scores = self._finite(rows).reshape(count, self.baseline.count)
+        if self.baseline.weights is not None:
+            return np.asarray((scores * self.baseline.weights).sum(axis=1))
         if self.baseline.reduce == "mean":
             return np.asarray(scores.mean(axis=1))
         furthest = np.abs(scores - self.full).argmax(axis=1)
@@ -183,7 +171,7 @@ class Game:
     def _check(self, coalitions: np.ndarray) -> None:
         if coalitions.ndim != 2 or coalitions.shape[1] != self.size:
             raise InputError(f"coalitions have the shape {coalitions.shape}; this game takes (rows, {self.size})")
-        if coalitions.dtype != np.bool_ and any(self._feeds[n].dtype.kind != "f" for n in self._blends):
+        if coalitions.dtype != np.bool_ and any(self._feeds[n].dtype.kind != "f" for n in self.features.labels):
             raise InputError("partly present features need inputs of floating-point numbers")
 
 
@@ -193,20 +181,13 @@ class _Turn:
 
     chunk: np.ndarray
     fresh: int  # coalitions of the chunk that the model really runs
-    keys: list[bytes] = field(default_factory=list)
-    fresh_keys: list[bytes] = field(default_factory=list)
-    known: dict[bytes, float] = field(default_factory=dict)
+    places: np.ndarray | None = None
+    fresh_places: np.ndarray | None = None
+    known: Memory | None = None
 
     def recall(self, scores: np.ndarray) -> np.ndarray:
         """Return a score per coalition: those just run and, for equal coalitions, those known from before."""
-        if not self.keys:
+        if self.known is None or self.places is None or self.fresh_places is None:
             return scores
-        self.known.update(zip(self.fresh_keys, scores.tolist(), strict=True))
-        return np.array([self.known[key] for key in self.keys])
-
-
-def _keys(coalitions: np.ndarray) -> list[bytes]:
-    packed = np.packbits(coalitions, axis=1)
-    if packed.shape[1] <= hashlib.blake2b.MAX_DIGEST_SIZE:
-        return [row.tobytes() for row in packed]
-    return [hashlib.blake2b(row, digest_size=16).digest() for row in packed]
+        self.known.put(self.fresh_places, scores)
+        return self.known.scores(self.places)

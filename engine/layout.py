@@ -38,9 +38,16 @@ class InputInfo(Protocol):
 def infer_layout(info: InputInfo) -> tuple[str, str]:
     """Return the modality and a letter per axis (see ``InputSpec.layout``), ``("array", "")`` if nothing is known.
 
-    An image has an axis of 1, 3 or 4 channels before or after two others; a series has three axes, of which the
-    shorter is taken for the channels. An input without an axis for rows but with a leading size of 1 has that as N.
+    An image has an axis of 1, 3 or 4 channels before or after two others, both longer than 1; a series has three axes,
+    of which the shorter is taken for the channels, unless the graph tells (``TensorSpec.axes``). An input that the
+    graph uses as the state of a recurrent network is one. An input without an axis for rows but with a leading size
+    of 1 has that as N.
     """
+    if getattr(info, "is_state", False):
+        return "state", ""
+    told = str(getattr(info, "axes", ""))
+    if told:
+        return "series", told
     shape, batch = info.shape, info.batch_axis
     if batch is None and len(shape) in (2, 4) and shape[0] == 1:
         batch = 0
@@ -73,9 +80,9 @@ def _is_pixel_type(dtype: np.dtype[Any]) -> bool:
 
 
 def _image_axes(name: str, inner: tuple[int | str | None, ...]) -> str:
-    if _is_channels(inner[0]):
+    if _is_channels(inner[0]) and 1 not in inner[1:]:
         return "CHW"
-    if _is_channels(inner[2]):
+    if _is_channels(inner[2]) and 1 not in inner[:2]:
         return "HWC"
     is_named_so = "pixel" in name.lower() or "image" in name.lower()
     return "CHW" if is_named_so and not any(isinstance(size, int) for size in inner[::2]) else ""

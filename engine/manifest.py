@@ -31,21 +31,25 @@ MOST = {"workers": 1024, "threads": 1024, "batch": 65_536}  # of a layout that i
 
 
 @cache
-def _own_version() -> str:
+def own_version() -> str:
     """Return the version of onnxplain; it is parsed from the installed metadata, so once is enough."""
     return version("onnxplain")
 
 
 def manifest_of(
-    problem: Problem, plugin: Plugin, given: Mapping[str, Any], asked: str | int | Target
+    problem: Problem, solved: Problem, plugin: Plugin, given: Mapping[str, Any], asked: str | int | Target
 ) -> dict[str, Any]:
-    """Return what is needed to recompute the result, and what a reader wants to know of how it was made."""
+    """Return what is needed to recompute the result, and what a reader wants to know of how it was made.
+
+    ``solved`` is the problem that the method was handed: another than ``problem`` where an inner tensor is explained by
+    the part of the model behind it.
+    """
     model, target = problem.model, problem.target
-    variant = model.variant((target.tensor,), problem.sample.feeds)
-    layout = model.runner(target, problem.sample.feeds).layout
+    variant = solved.model.variant((target.tensor,), solved.sample.feeds)
+    layout = solved.model.runner(target, solved.sample.feeds).layout
     session = variant.session(layout.threads)
     return {
-        "onnxplain": _own_version(),
+        "onnxplain": own_version(),
         "model_path": str(model.path) if model.path else "",
         "model_digest": model.digest,
         "opset": model.opsets,
@@ -119,8 +123,8 @@ def revived(value: Any) -> Any:
     """Return a stored setting as the plug-in takes it: nested lists as arrays, features and baselines as such."""
     if isinstance(value, dict) and value.keys() == {"type", "names", "labels", "kind"}:
         return Features(tuple(value["names"]), value["labels"], value["kind"])
-    if isinstance(value, dict) and value.keys() == {"type", "name", "references", "reduce"}:
-        return Baseline(value["name"], value["references"], value["reduce"])
+    if isinstance(value, dict) and value.get("type") == "Baseline" and {"name", "references"} <= value.keys():
+        return Baseline(**{f.name: value[f.name] for f in dataclasses.fields(Baseline) if f.name in value})
     if isinstance(value, list) and value and isinstance(value[0], list):
         return np.asarray(value)
     return {k: revived(v) for k, v in value.items()} if isinstance(value, dict) else value

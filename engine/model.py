@@ -16,7 +16,8 @@ from onnx import helper
 
 from . import graph, runtime
 from .errors import ModelError, SettingError, nearest, printable
-from .inputs.array import check_feeds
+from .inputs.acceptance import check_missing
+from .inputs.array import check_feeds, may_miss
 from .preflight import read_model
 from .rows import Variant, first_row, leading, native
 from .runner import Runner
@@ -38,11 +39,14 @@ class TensorSpec:
     shape: tuple[int | str | None, ...]
     batch_axis: int | None
     ranked: bool = True  # False where the file does not say how many axes there are; the shape is then ()
+    axes: str = ""  # a letter per axis (N, C, T) where the graph tells that this is a series
+    is_state: bool = False  # of a recurrent network: not an input of its own right
 
     def __str__(self) -> str:
         """Return ``name: dtype (axes)``."""
         dtype = "string" if self.dtype == object else self.dtype.name
-        return f"{printable(self.name)}: {dtype} ({', '.join('?' if n is None else printable(n) for n in self.shape)})"
+        axes = ", ".join("?" if n is None else printable(n) for n in self.shape)
+        return f"{printable(self.name)}: {dtype} {f'({axes})' if self.ranked else 'of unknown rank'}"
 
 
 def load(
@@ -95,16 +99,28 @@ class Model:
     @cached_property
     def inputs(self) -> tuple[TensorSpec, ...]:
         """The inputs that a caller must give, in the graph's order."""
+        return tuple(_with_batch_axes(self._given, [_tensor_spec(v) for v in self._proto.graph.output])[0])
+
+    @cached_property
+    def _given(self) -> list[TensorSpec]:
+        """The inputs, before it is known where their batch axes are."""
         wanted = set(graph.input_names(self._proto))
-        given = [_tensor_spec(v) for v in self._proto.graph.input if v.name in wanted]
-        return tuple(_with_batch_axes(given, [_tensor_spec(v) for v in self._proto.graph.output])[0])
+        axes = graph.sequence_axes(self._proto)
+        return [
+            dataclasses.replace(_tensor_spec(v), axes=axes.get(v.name, ""), is_state=v.name in self._states[0])
+            for v in self._proto.graph.input
+            if v.name in wanted
+        ]
+
+    @cached_property
+    def _states(self) -> tuple[frozenset[str], frozenset[str]]:
+        """The inputs and the outputs that hold the state of a recurrent network."""
+        return graph.states(self._proto)
 
     @cached_property
     def outputs(self) -> tuple[TensorSpec, ...]:
         """The outputs, in the graph's order; a ZipMap shows as the tensor that it was made from."""
-        wanted = set(graph.input_names(self._proto))
-        given = [_tensor_spec(v) for v in self._proto.graph.input if v.name in wanted]
-        return tuple(_with_batch_axes(given, [_tensor_spec(v) for v in self._proto.graph.output])[1])
+        return tuple(_with_batch_axes(self._given, [_tensor_spec(v) for v in self._proto.graph.output])[1])
 
     @property
     def proto(self) -> onnx.ModelProto:
@@ -150,7 +166,7 @@ class Model:
         """The tensor that a class target means.
 
         That is the spec's output, else the scores of which the outputs are the columns, else the first output that
-        holds floating-point numbers.
+        holds floating-point numbers and is not the state of a recurrent network.
         """
         if self.spec.output:
             if self.spec.output not in self.tensor_names:
@@ -164,6 +180,7 @@ class Model:
         if split is not None:
             return split
         floats = [o.name for o in self.outputs if o.dtype.kind == "f" and o.name]
+        floats.sort(key=lambda name: name in self._states[1])  # states last
         if not floats:
             kinds = ", ".join(str(o) for o in self.outputs[:4])
             raise ModelError(
@@ -179,7 +196,9 @@ class Model:
 
     def check(self, feeds: Mapping[str, np.ndarray] | np.ndarray) -> dict[str, np.ndarray]:
         """Check and convert feeds; returns rows with the batch axis first. Raises ``InputError``."""
-        return leading(check_feeds(feeds, self.inputs), self.inputs)
+        rows = leading(check_feeds(feeds, self.inputs, may_miss(self.spec)), self.inputs)
+        check_missing(rows, self)
+        return rows
 
     def predict(self, feeds: Mapping[str, np.ndarray] | np.ndarray) -> dict[str, np.ndarray]:
         """Return all outputs, by name, for any number of rows, whatever batch the file was exported with.
@@ -195,12 +214,16 @@ class Model:
                 raise SettingError(
                     f"there is no tensor '{printable(name)}' in this model", tip=nearest(name, self.tensor_names)
                 )
+        names = list(dict.fromkeys(names))
         rows = self.check(feeds)
         variant = self.variant(tuple(names), first_row(rows, self.inputs))
         return {n: variant.native_output(n, a) for n, a in zip(names, self.rows(rows, tuple(names)), strict=True)}
 
     def rows(self, feeds: Mapping[str, np.ndarray], tensors: tuple[str, ...]) -> list[np.ndarray]:
         """Run checked feeds (batch axis first) and return the tensors with the batch axis first."""
+        if len(set(tensors)) < len(tensors):
+            found = dict(zip(dict.fromkeys(tensors), self.rows(feeds, tuple(dict.fromkeys(tensors))), strict=True))
+            return [found[name] for name in tensors]
         key = (tensors, *(id(feed) for feed in feeds.values()))
         if self._recent is not None and key in self._recent:
             return self._recent[key][1]
@@ -283,31 +306,42 @@ def _with_batch_axes(
 ) -> tuple[Iterable[TensorSpec], Iterable[TensorSpec]]:
     """Say where each tensor's batch axis is, from the axes' names and sizes; runs prove it later.
 
-    The first input with two axes or more leads. Its batch axis is the symbolic one that all outputs share, else axis 0
-    where it is symbolic, or where every output of known rank starts with the same size. In other tensors it is the axis
-    of that name, else axis 0 where it is symbolic or of that size, else the first axis of that size (the states of
-    recurrent models).
+    The first input with two axes or more that is no state leads. Its batch axis is the one that the graph tells (not a
+    fixed one behind others), else the symbolic one that all outputs share, else axis 0, where it is symbolic or every
+    output of known rank starts with the same size. In other tensors it is the axis of that name, else axis 0 where it
+    is symbolic or of that size, else the first axis of that size, or the only one of open size (the states of recurrent
+    models).
     """
-    lead = next((i for i in inputs if len(i.shape) > 1), None)
+    lead = next((i for i in inputs if len(i.shape) > 1 and not i.is_state), None)
     if lead is None:
         return inputs, outputs
     ranked = [o.shape for o in outputs if o.shape]
     shared = [n for n in lead.shape if isinstance(n, str) and all(n in shape for shape in ranked)]
     size = next((n for n in shared if "batch" in n.lower()), shared[0] if shared else lead.shape[0])
     first = lead.shape.index(size)
+    if lead.axes:
+        first = lead.axes.find("N")
+        size = lead.shape[first]
+        if first < 0 or (first and isinstance(size, int)):
+            return inputs, outputs
     if isinstance(size, int) and (not ranked or any(isinstance(s[0], int) and s[0] != size for s in ranked)):
         return inputs, outputs
 
     def place(tensor: TensorSpec) -> TensorSpec:
-        axes = list(tensor.shape)
-        if tensor is lead:
-            return dataclasses.replace(tensor, batch_axis=first)
-        if isinstance(size, str) and size in axes:
-            return dataclasses.replace(tensor, batch_axis=axes.index(size))
-        if axes and (axes[0] == size or not isinstance(axes[0], int)):
-            return dataclasses.replace(tensor, batch_axis=0)
-        if isinstance(size, int) and len(axes) > 1 and size in axes:
-            return dataclasses.replace(tensor, batch_axis=axes.index(size))
-        return tensor
+        axis = first if tensor is lead else _axis_of_rows(tensor, size)
+        return tensor if axis is None else dataclasses.replace(tensor, batch_axis=axis)
 
     return (place(i) for i in inputs), (place(o) for o in outputs)
+
+
+def _axis_of_rows(tensor: TensorSpec, size: int | str | None) -> int | None:
+    """Return the batch axis of a tensor other than the lead, whose batch axis has this size."""
+    axes = list(tensor.shape)
+    if isinstance(size, str) and size in axes:
+        return axes.index(size)
+    if axes and (axes[0] == size or not isinstance(axes[0], int)):
+        return 0
+    if isinstance(size, int) and len(axes) > 1 and size in axes:
+        return axes.index(size)
+    is_open = [axis for axis, n in enumerate(axes) if not isinstance(n, int)]
+    return is_open[0] if tensor.is_state and len(is_open) == 1 else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -47,11 +48,27 @@ class Runner:
         if not variant.model.device.is_cpu or expected * variant.seconds < WORTH_MEASURING:
             return cls(variant, target, cls._remembered(variant, feeds) or default)
         known = cls._remembered(variant, feeds)
+        if known is None and expected * cls(variant, target, default).row_seconds(feeds) < WORTH_MEASURING:
+            return cls(variant, target, default)
         if known is None:
             known = cls._measured(variant, target, feeds, default)
             variant.model.layouts[_layout_key(variant, feeds)] = known
             remember(LAYOUTS, _layout_key(variant, feeds), dataclasses.asdict(known))
         return cls(variant, target, known)
+
+    def row_seconds(self, feeds: Feeds) -> float:
+        """Time a row of a batch: by itself a row takes longer, by the cost of a call."""
+        count = min(self.batch, self.most_tried)
+        rows = {n: np.repeat(f, count, axis=0) if self.variant.has_rows(n) else f for n, f in feeds.items()}
+        self.run(rows)
+        begun = time.perf_counter()
+        self.run(rows)
+        return (time.perf_counter() - begun) / count / self.layout.workers
+
+    @property
+    def most_tried(self) -> int:
+        """The most rows of a batch on trial: a slow model would take minutes for its largest batches."""
+        return max(1, int(TRIAL_SECONDS / max(self.variant.seconds, 1e-9)))
 
     @staticmethod
     def default_layout(variant: Variant, feeds: Feeds) -> Layout:
@@ -91,7 +108,9 @@ class Runner:
         they must be faster by ``SHARING_GAINS`` to be chosen.
         """
         cores = variant.model.threads
-        sizes = {default.batch} if variant.rows > 1 else {default.batch, max(1, default.batch // 4), default.batch * 2}
+        most = cls(variant, target, default).most_tried
+        sizes = {default.batch, max(1, default.batch // 4), default.batch * 2}
+        sizes = {min(size, 1 << most.bit_length() - 1) for size in sizes} if variant.rows <= 1 else {default.batch}
         rates: dict[Layout, float] = {}
         for _ in range(TRIALS):
             for batch in sorted(sizes):

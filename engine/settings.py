@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
+import json
 import math
 import re
 import tomllib
@@ -72,6 +75,7 @@ class Setting:
         }
 
 
+@functools.cache
 def settings_of(plugin: type) -> tuple[Setting, ...]:
     """Describe the fields of a plug-in's dataclass.
 
@@ -118,10 +122,13 @@ def checked_value(setting: Setting, value: Any, where: str) -> Any:
 def parse_value(text: str) -> Any:
     """Read a setting from the command line: a number, true/false, none, a list such as ``2,3``, or else text.
 
-    Brackets make a list of anything, ``[a,b]`` with quotes around text; quotes make text of anything.
+    Brackets make a list of anything, ``[a,b]`` with quotes around text; quotes make text of anything. Braces make a
+    dict, written as TOML or as JSON, for settings by input name: ``{x = 3, "y:0" = [1, 2]}``.
 
     >>> parse_value("2,3"), parse_value("0.5"), parse_value("blur:10"), parse_value("true"), parse_value("'7'")
     ((2, 3), 0.5, 'blur:10', True, '7')
+    >>> parse_value('{x = 3, "y:0" = [1, 2]}'), parse_value('{"x": "blur"}')
+    ({'x': 3, 'y:0': (1, 2)}, {'x': 'blur'})
     """
     stripped = text.strip()
     word = stripped.lower()
@@ -134,12 +141,23 @@ def parse_value(text: str) -> Any:
         source = f"[{source[1:-1]}]"
     elif "," in stripped and not stripped.startswith("["):
         source = f"[{source}]"
-    if "\n" in stripped or "#" in stripped or stripped.startswith("{"):
+    if stripped.startswith("{"):
+        return _dict(stripped)
+    if "\n" in stripped or "#" in stripped:
         return text
     try:
         return _tuples(tomllib.loads(f"value = {source}")["value"])
     except (ValueError, RecursionError):  # ValueError: no TOML, a date or a number of thousands of digits
         return text
+
+
+def _dict(text: str) -> Any:
+    """Read a dict from TOML or JSON; SettingError where it is neither."""
+    with contextlib.suppress(ValueError, RecursionError):
+        return _tuples(tomllib.loads(f"value = {text}")["value"])
+    with contextlib.suppress(ValueError, RecursionError):
+        return _tuples(json.loads(text))
+    raise SettingError(f"{_shown(text)} is no dict of settings", tip='write it as {NAME = 3} or {"NAME": 3}')
 
 
 def _with_zeros(text: str) -> str:
@@ -148,9 +166,11 @@ def _with_zeros(text: str) -> str:
 
 
 def _tuples(value: Any) -> Any:
-    """Return lists as tuples; ``ValueError`` for what is no number, text or true/false."""
+    """Return lists as tuples, in dicts too; ``ValueError`` for what is no number, text or true/false."""
     if isinstance(value, list):
         return tuple(_tuples(item) for item in value)
+    if isinstance(value, dict):
+        return {str(name): _tuples(item) for name, item in value.items()}
     if isinstance(value, bool | int | float | str):
         return value
     raise ValueError

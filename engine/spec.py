@@ -36,10 +36,12 @@ __all__ = [
 ]
 
 TASKS = ("", "classification", "regression")
-MODALITIES = ("image", "table", "text", "series", "array")
+MODALITIES = ("image", "table", "text", "series", "array", "state")
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
 COLOURS = {"RGB": 3, "BGR": 3, "L": 1}
 HUGGING_FACE_INPUT = "pixel_values"
+LONGEST_TEXT = 1 << 20  # tokens
+MOST_RATE = 100_000_000  # samples per second
 
 
 @dataclass(frozen=True)
@@ -107,17 +109,26 @@ class InputSpec:
     """One input of the model: its modality, its layout and how files become arrays.
 
     ``layout`` has a letter per axis: N batch, C channels, H height, W width, T time, F features; ``""`` if unknown.
-    ``categories`` names the codes 0, 1, 2, ... of a column. SettingError if fields contradict each other.
+    ``categories`` names the codes 0, 1, 2, ... of a column. A series has ``rate`` samples per second (0: steps without
+    a unit) and a name per channel in ``channels``; ``time`` is the column of a CSV file that holds the seconds. What a
+    file does not fill, and a ``state``, which is never masked, holds ``fill``. SettingError if fields contradict each
+    other.
     """
 
     name: str
-    modality: str = "array"  # image, table, text, series or array
+    modality: str = "array"  # image, table, text, series, array, or state (of a recurrent network)
     layout: str = ""
     preprocessing: Preprocessing | None = None
     columns: tuple[str, ...] = ()
     categories: dict[str, tuple[str, ...]] = field(default_factory=dict)
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)  # group name -> columns that belong together
     problem: str = ""  # why image files cannot be prepared for this input; arrays can still be given
+    rate: float = 0.0
+    channels: tuple[str, ...] = ()
+    time: str = ""
+    fill: float | None = None
+    tokenizer: str = ""  # of a text's codes: a tokenizer.json, relative to the spec; "" for one beside the model
+    length: int = 0  # most tokens of a text; 0 for what tokenizer and model say
 
     def __post_init__(self) -> None:
         message = self._contradiction()
@@ -133,7 +144,20 @@ class InputSpec:
             return f"layout '{self.layout}' of an image must have H and W, and may have N and C"
         if len(set(self.columns)) != len(self.columns):
             return "columns has the same name twice"
-        return self._unknown_column()
+        if not 0 <= self.length <= LONGEST_TEXT:
+            return f"length {self.length} must be 0 (not set) or 1 to {LONGEST_TEXT} tokens"
+        return self._unknown_column() or self._series_contradiction()
+
+    def _series_contradiction(self) -> str:
+        if not 0 <= self.rate <= MOST_RATE:
+            return f"rate {self.rate:g} is not from 0 (not known) to {MOST_RATE:,} samples per second"
+        if len(set(self.channels)) != len(self.channels):
+            return "channels has the same name twice"
+        if self.time and self.time in self.channels:
+            return f"time '{excerpt(self.time)}' is one of the channels"
+        if (self.rate or self.channels or self.time) and self.modality not in {"series", "array"}:
+            return f"rate, channels and time are for a series, not for an input of modality {self.modality}"
+        return ""
 
     def _unknown_column(self) -> str:
         grouped = [column for columns in self.groups.values() for column in columns]
@@ -155,6 +179,7 @@ class ModelSpec:
     output: str = ""  # default output tensor, "" for the first that can be explained
     inputs: dict[str, InputSpec] = field(default_factory=dict)
     background: str = ""  # file of background rows, relative to the spec
+    unit: str = ""  # of the numbers that a regression gives, such as "EUR"
     source: str = field(default="", compare=False)  # the file that this spec was read from
 
 
@@ -163,20 +188,27 @@ def read_spec(path: str | os.PathLike[str]) -> ModelSpec:
     path = Path(path)
     top = Fields(read_toml(path), printable(path))
     inputs = top.table("inputs")
-    background = top.text("background", "")
-    if background:
-        inside(path.parent, background, top.where("background"))
+    background = _read_path(top, "background", path.parent)
     spec = ModelSpec(
         task=top.text("task", "", TASKS),
         labels=_read_labels(top, path),
         target=top.text("target", "top"),
         output=top.text("output", ""),
-        inputs={name: _read_input(name, inputs) for name in inputs.listed()} if inputs else {},
+        inputs={name: _read_input(name, inputs, path.parent) for name in inputs.listed()} if inputs else {},
         background=background,
+        unit=top.text("unit", ""),
         source=str(path),
     )
     top.finish()
     return spec
+
+
+def _read_path(fields: Fields, key: str, folder: Path) -> str:
+    """Return the name of a file, which must be inside the folder; empty if none is given."""
+    name = fields.text(key, "")
+    if name:
+        inside(folder, name, fields.where(key))
+    return name
 
 
 def _read_labels(top: Fields, path: Path) -> tuple[str, ...]:
@@ -186,7 +218,7 @@ def _read_labels(top: Fields, path: Path) -> tuple[str, ...]:
     return top.names("labels")
 
 
-def _read_input(name: str, inputs: Fields) -> InputSpec:
+def _read_input(name: str, inputs: Fields, folder: Path) -> InputSpec:
     fields = inputs.table(name)
     if fields is None:
         raise KeyError(name)
@@ -198,6 +230,12 @@ def _read_input(name: str, inputs: Fields) -> InputSpec:
         "categories": fields.lists_of_names("categories"),
         "groups": fields.lists_of_names("groups"),
         "problem": fields.text("problem", ""),
+        "tokenizer": _read_path(fields, "tokenizer", folder),
+        "length": fields.whole("length", 0),
+        "rate": fields.number("rate", 0.0),
+        "channels": fields.names("channels"),
+        "time": fields.text("time", ""),
+        "fill": fields.number("fill", 0.0) if "fill" in fields.listed() else None,
         "preprocessing": _read_preprocessing(preprocessing) if preprocessing else None,
     }
     values["modality"] = fields.text("modality", _modality_of(values), MODALITIES)
@@ -213,9 +251,11 @@ def _modality_of(values: Mapping[str, object]) -> str:
     layout = str(values["layout"])
     if values["preprocessing"] or set("HW") <= set(layout):
         return "image"
+    if values["tokenizer"] or values["length"]:
+        return "text"
     if values["columns"] or values["categories"] or values["groups"] or "F" in layout:
         return "table"
-    return "series" if "T" in layout else "array"
+    return "series" if "T" in layout or values["rate"] or values["channels"] else "array"
 
 
 def _read_preprocessing(fields: Fields) -> Preprocessing:
@@ -329,5 +369,7 @@ def _named_as_in_model(spec: ModelSpec, guesses: dict[str, InputSpec]) -> dict[s
 def _complete_input(given: InputSpec | None, guess: InputSpec) -> InputSpec:
     if given is None:
         return guess
+    if guess.modality == "state" and given.modality == "array" and not given.layout:
+        return dataclasses.replace(given, modality="state")  # an entry that says something else of it
     is_same_kind = given.modality == guess.modality
     return dataclasses.replace(given, layout=given.layout or (guess.layout if is_same_kind else ""))

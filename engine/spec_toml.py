@@ -174,6 +174,8 @@ def to_toml(spec: ModelSpec) -> str:
         lines.append(f"output = {quote(spec.output)}  # the output that targets refer to")
     if spec.background:
         lines.append(f"background = {quote(spec.background)}  # rows that stand for typical data")
+    if spec.unit:
+        lines.append(f"unit = {quote(spec.unit)}  # of the numbers that the model gives")
     if spec.labels:
         lines += ["# Names of the classes, in the order of the outputs.", *_list("labels", spec.labels)]
     else:
@@ -187,11 +189,16 @@ def _input_lines(name: str, entry: InputSpec) -> list[str]:
     header = f"inputs.{quote(name)}"
     lines = [
         f"[{header}]",
-        f"modality = {quote(entry.modality)}  # image, table, text, series or array",
+        f"modality = {quote(entry.modality)}  # image, table, text, series, array or state",
         f"layout = {quote(entry.layout)}  # N rows, C channels, H height, W width, T time, F features",
     ]
     if entry.problem:
         lines.append(f"problem = {quote(entry.problem)}  # why image files cannot be prepared for this input")
+    lines += _series_lines(entry)
+    if entry.tokenizer:
+        lines.append(f"tokenizer = {quote(entry.tokenizer)}  # turns a text into codes of tokens")
+    if entry.length:
+        lines.append(f"length = {entry.length}  # most tokens of a text")
     if entry.columns:
         lines += _list("columns", entry.columns)
     for field, lists in (("categories", entry.categories), ("groups", entry.groups)):
@@ -200,6 +207,19 @@ def _input_lines(name: str, entry: InputSpec) -> list[str]:
             lines += [line for key, names in lists.items() for line in _list(quote(key), names)]
     if entry.preprocessing is not None:
         lines += ["", *_preprocessing_lines(header, entry.preprocessing)]
+    return lines
+
+
+def _series_lines(entry: InputSpec) -> list[str]:
+    lines = []
+    if entry.rate or entry.modality == "series":
+        lines.append(f"rate = {entry.rate!r}  # samples per second; 0: not known")
+    if entry.channels:
+        lines += _list("channels", entry.channels)
+    if entry.time:
+        lines.append(f"time = {quote(entry.time)}  # the column of a CSV file that holds the seconds")
+    if entry.fill is not None:
+        lines.append(f"fill = {entry.fill!r}  # what this input holds where a file does not fill it")
     return lines
 
 

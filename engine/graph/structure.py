@@ -26,6 +26,9 @@ _CONSTANT_NUMBERS = {
     "value_floats": np.float32,
 }
 FREE_INITIALIZERS = 4  # the first IR version in which an initializer need not be an input as well
+_RANDOM = frozenset(
+    {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+)
 SMALL = 1024  # elements; what is longer is no shape, slice or scale and is never read as one
 
 
@@ -105,6 +108,15 @@ def node_label(node: NodeProto) -> str:
     """Words that name a node in a message: its operator, and its name or, for want of one, its first output."""
     name = node.name or next(iter(node.output), "")
     return f"{quoted(node.op_type)} node {quoted(name)}"
+
+
+def random_node(proto: ModelProto) -> str | None:
+    """Name the first node that draws random numbers; None where none does."""
+    for scope in scopes(proto):
+        for node in scope.nodes:
+            if node.op_type in _RANDOM and node.domain in DEFAULT_DOMAINS:
+                return node_label(node)
+    return None
 
 
 def quoted(name: str | bytes) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from ..errors import InputError, nearest, printable
 from ..files import excerpt
 from ..layout import InputInfo
 from .array_file import MAX_BYTES, read_arrays
+from .filling import completed
 from .image import to_view
 from .rows import MAX_SAMPLES, missing_rows, split_source
 from .sample import Sample
@@ -44,13 +45,15 @@ def _shape_text(info: InputInfo) -> str:
     return f"({', '.join(sizes)})"
 
 
-def check_feeds(feeds: Mapping[str, ArrayLike] | ArrayLike, inputs: Sequence[InputInfo]) -> Feeds:
+def check_feeds(
+    feeds: Mapping[str, ArrayLike] | ArrayLike, inputs: Sequence[InputInfo], missing: Collection[str] = ()
+) -> Feeds:
     """Return the feeds as the model takes them, or InputError with the input, what it takes and what it was given.
 
     ``feeds`` are arrays by input name, or one array for a model with one input. A missing batch axis is added. Numbers
     are converted only where nothing but precision is lost: whole numbers and booleans to floats, floats to shorter
-    floats, floats to integers where they are whole and in range. NaN and infinity are refused. All inputs that have a
-    batch axis must have the same number of rows, at least one.
+    floats, floats to integers where they are whole and in range. NaN and infinity are refused, but for NaN in the
+    inputs named by ``missing``. All inputs that have a batch axis must have the same number of rows, at least one.
 
     >>> from onnxplain.engine.model import TensorSpec
     >>> row = TensorSpec("row", np.dtype("float32"), ("N", 2), batch_axis=0)
@@ -59,7 +62,7 @@ def check_feeds(feeds: Mapping[str, ArrayLike] | ArrayLike, inputs: Sequence[Inp
     """
     given = feeds if isinstance(feeds, Mapping) else _lone(feeds, inputs)
     _check_names(given, inputs)
-    arrays = {info.name: _check_one(given[info.name], info) for info in inputs}
+    arrays = {info.name: _check_one(given[info.name], info, missing=info.name in missing) for info in inputs}
     rows = {info.name: arrays[info.name].shape[info.batch_axis] for info in inputs if info.batch_axis is not None}
     if len(set(rows.values())) > 1:
         counts = ", ".join(f"'{excerpt(name)}' {count}" for name, count in rows.items())
@@ -85,7 +88,12 @@ def _check_names(given: Mapping[str, Any], inputs: Sequence[InputInfo]) -> None:
         raise InputError("no array was given for " + ", ".join(missing[:4]) + more)
 
 
-def _check_one(value: ArrayLike, info: InputInfo) -> NDArray[Any]:
+def may_miss(spec: ModelSpec | None) -> frozenset[str]:
+    """Return the names of the inputs in which NaN stands for a missing value: those of tables."""
+    return frozenset(name for name, entry in (spec.inputs if spec else {}).items() if entry.modality == "table")
+
+
+def _check_one(value: ArrayLike, info: InputInfo, *, missing: bool) -> NDArray[Any]:
     try:
         array = np.asarray(value)
     except (TypeError, ValueError) as problem:
@@ -93,7 +101,7 @@ def _check_one(value: ArrayLike, info: InputInfo) -> NDArray[Any]:
             f"what was given for {describe(info)} is not an array: {excerpt(problem, 100)}",
             tip="lists must have the same length throughout",
         ) from None
-    return _convert(_check_shape(array, info), info)
+    return _convert(_check_shape(array, info), info, missing=missing)
 
 
 def _check_shape(array: NDArray[Any], info: InputInfo) -> NDArray[Any]:
@@ -133,21 +141,22 @@ def _transposed(array: NDArray[Any], info: InputInfo) -> str:
     return ""
 
 
-def _convert(array: NDArray[Any], info: InputInfo) -> NDArray[Any]:
-    """Return the array in the input's dtype, all finite."""
+def _convert(array: NDArray[Any], info: InputInfo, *, missing: bool) -> NDArray[Any]:
+    """Return the array in the input's dtype, all finite but for NaN in floats where values may be ``missing``."""
     if info.dtype.kind == "O":
         return _strings(array, info)
     if array.dtype.kind not in "biuf" and not _is_float(array.dtype):
         found = {"O": "Python objects", "U": "text", "S": "text", "T": "text"}.get(array.dtype.kind, array.dtype.name)
         raise InputError(f"input {describe(info)} takes numbers, not {found}", tip=_spelled(array))
+    allowed = missing and info.dtype.kind == "f"
     if _is_float(array.dtype):
-        _refuse_non_finite(array, array, info, "holds")
+        _refuse_non_finite(array, array, info, "holds", missing=allowed)
     if array.dtype == info.dtype:
         return array
     if _is_float(info.dtype):
         with np.errstate(over="ignore", under="ignore"):
             converted = array.astype(info.dtype)
-        _refuse_non_finite(converted, array, info, f"is too large for {info.dtype.name} with")
+        _refuse_non_finite(converted, array, info, f"is too large for {info.dtype.name} with", missing=allowed)
         return converted
     return _to_whole(array, info)
 
@@ -163,8 +172,8 @@ def _spelled(array: NDArray[Any]) -> str:
     return f"it holds {excerpt(repr(array.ravel()[:1].tolist()[0]))}"
 
 
-def _refuse_non_finite(tested: NDArray[Any], given: NDArray[Any], info: InputInfo, verb: str) -> None:
-    finite = np.isfinite(tested)
+def _refuse_non_finite(tested: NDArray[Any], given: NDArray[Any], info: InputInfo, verb: str, *, missing: bool) -> None:
+    finite = ~np.isinf(tested) if missing else np.isfinite(tested)
     if finite.all():
         return
     index = tuple(int(i) for i in np.unravel_index(int(np.argmin(finite)), finite.shape))
@@ -224,7 +233,7 @@ def split_rows(
     >>> [sample.feeds["row"].tolist() for sample in split_rows([[1, 2], [3, 4]], [row])]
     [[[1.0, 2.0]], [[3.0, 4.0]]]
     """
-    arrays = check_feeds(feeds, inputs)
+    arrays = check_feeds(completed(feeds, inputs, spec), inputs, may_miss(spec))
     counts = [arrays[info.name].shape[info.batch_axis] for info in inputs if info.batch_axis is not None]
     return [
         _sample(_row(arrays, inputs, row), spec, f"{source}:{first + row}" if source and counts else source)
@@ -245,9 +254,10 @@ def _take(array: NDArray[Any], axis: int | None, rows: slice) -> NDArray[Any]:
 
 def _sample(feeds: Feeds, spec: ModelSpec | None, source: str) -> Sample:
     entries = [entry for name, entry in (spec.inputs if spec else {}).items() if name in feeds]
-    entry = next((e for e in entries if e.modality != "array"), None)
-    if entry is None:
-        return Sample(feeds, source=source)
+    entry = next((e for e in entries if e.modality not in {"array", "state"}), None)
+    if entry is None or entry.modality == "series":
+        series = entry or next((e for e in entries if "T" in e.layout), None)
+        return _series(feeds, series, source) if series is not None else Sample(feeds, source=source)
     if entry.modality == "image":
         image = _picture(feeds[entry.name], entry)
         return Sample(feeds, "image", source, image=image, image_input=entry.name if image is not None else "")
@@ -256,6 +266,19 @@ def _sample(feeds: Feeds, spec: ModelSpec | None, source: str) -> Sample:
     cells = tuple(str(value) for e in tables for value in feeds[e.name].ravel()) if entry.modality == "table" else ()
     named = columns if len(columns) == len(cells) else ()
     return Sample(feeds, entry.modality, source, columns=named, raw=cells)
+
+
+def _series(feeds: Feeds, entry: InputSpec, source: str) -> Sample:
+    known = {"layout": entry.layout} if entry.layout else {}
+    return Sample(
+        feeds,
+        entry.modality,
+        source,
+        rate=entry.rate,
+        channels=entry.channels,
+        series_input=entry.name,
+        preprocessing=known,
+    )
 
 
 def _picture(array: NDArray[Any], entry: InputSpec) -> NDArray[np.uint8] | None:
@@ -276,7 +299,8 @@ def load_arrays(
     is_lone = len(found) == 1 and (len(inputs) == 1 or path.suffix.lower() == ".npy")
     where = printable(path)
     try:
-        arrays = check_feeds(next(iter(found.values())) if is_lone else found, inputs)
+        given = next(iter(found.values())) if is_lone else found
+        arrays = check_feeds(completed(given, inputs, spec), inputs, may_miss(spec))
     except InputError as problem:
         raise InputError(
             problem.message, where=f"{where}, {problem.where}" if problem.where else where, tip=problem.tip

@@ -25,6 +25,8 @@ MAX_ARRAYS = 1000
 MAX_RATIO = 200
 RATIO_FREE = 64 << 20  # bytes up to which any ratio is harmless
 
+WRITE_ARRAYS = "write it with numpy.save or numpy.savez"  # the tip where a file is of another kind
+
 # What zipfile, zlib and NumPy's header parser raise on damaged files.
 _DAMAGE = (
     OSError,
@@ -64,7 +66,7 @@ def read_arrays(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, NDArray[Any
     raise InputError(
         f"this is {found}, not a .npy or .npz file" if found else "this is not a .npy or .npz file",
         where=where,
-        tip="write it with numpy.save or numpy.savez",
+        tip=WRITE_ARRAYS,
     )
 
 

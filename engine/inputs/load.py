@@ -15,7 +15,9 @@ from .array import InputInfo, check_feeds, describe, load_arrays
 from .image import FORMATS, load_image
 from .rows import split_source
 from .sample import Sample
+from .series import AUDIO_SUFFIXES, load_series, takes_series
 from .table import load_rows
+from .text import Place, load_text_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -27,24 +29,34 @@ __all__ = ["InputInfo", "expand_sources", "load_samples"]
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp")
 TABLE_SUFFIXES = (".csv", ".tsv")
 ARRAY_SUFFIXES = (".npy", ".npz")
-READABLE = f"images ({', '.join(FORMATS)}), tables (.csv, .tsv) and arrays (.npy, .npz)"
+TEXT_SUFFIXES = (".txt",)
+READABLE = (
+    f"images ({', '.join(FORMATS)}), tables and series (.csv, .tsv), sound (.wav) texts (.txt) and arrays (.npy, .npz)"
+)
 
 
-def load_samples(source: str, inputs: Sequence[InputInfo], spec: ModelSpec | None = None) -> Iterator[Sample]:
+def load_samples(
+    source: str, inputs: Sequence[InputInfo], spec: ModelSpec | None = None, place: Place | None = None
+) -> Iterator[Sample]:
     """Return the Samples in one file, or in the rows that ``file.csv:3`` or ``file.npy:3-7`` name.
 
     The file is read before this returns. What the spec leaves open is inferred from the model's inputs; where that is
-    the preprocessing of an image, ``Sample.preprocessing["assumed"]`` is True. InputError says what is wrong with the
+    the preprocessing of an image, ``Sample.preprocessing["assumed"]`` is True. ``place`` says where the tokenizer of a
+    text would be. InputError says what is wrong with the
     file, or that the model does not take its kind.
     """
     path, _ = split_source(source)
     existing_file(path, InputError)
     complete = complete_spec(spec, inputs)
     suffix = path.suffix.lower()
+    if suffix in AUDIO_SUFFIXES or (suffix in TABLE_SUFFIXES and takes_series(inputs, complete)):
+        return iter([load_series(source, inputs, complete)])
     if suffix in TABLE_SUFFIXES:
         return iter(load_rows(source, inputs, complete))
     if suffix in ARRAY_SUFFIXES:
         return iter(load_arrays(source, inputs, complete))
+    if suffix in TEXT_SUFFIXES:
+        return iter([load_text_file(path, inputs, complete, place)])
     if suffix in IMAGE_SUFFIXES or looks_like(path) in IMAGE_KINDS:
         return iter([_load_picture(path, inputs, complete)])
     found = looks_like(path)
@@ -87,12 +99,11 @@ def _is(test: Callable[[], bool]) -> bool:
 
 
 def _in_folder(folder: Path) -> list[str]:
-    suffixes = (*IMAGE_SUFFIXES, *TABLE_SUFFIXES, *ARRAY_SUFFIXES)
-    found = [
-        str(path)
-        for path in sorted(folder.iterdir())
-        if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
-    ]
+    suffixes = (*IMAGE_SUFFIXES, *TABLE_SUFFIXES, *ARRAY_SUFFIXES, *AUDIO_SUFFIXES)
+    files = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".") and path.is_file()]
+    found = [str(path) for path in files if path.suffix.lower() in suffixes]
+    # Texts beside anything else are rather its labels or its description.
+    found = found or [str(path) for path in files if path.suffix.lower() in TEXT_SUFFIXES]
     if not found:
         raise InputError(
             "there are no files in this folder that can be read",

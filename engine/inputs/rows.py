@@ -1,4 +1,4 @@
-"""Which rows of a file are meant: ``file.csv``, ``file.csv:3`` and ``file.csv:3-7``, counted from 0."""
+"""Which part of a file is meant: rows, ``file.csv:3`` and ``file.csv:3-7``, counted from 0, or seconds of sound."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from ..files import excerpt
 MAX_SAMPLES = 10_000  # instances taken from one file
 ROW_SUFFIXES = (".csv", ".tsv", ".npy", ".npz")
 
+_SECONDS = re.compile(
+    r"(?P<path>.+\.wave?):(?P<first>\d{1,9}(?:\.\d{1,9})?)-(?P<last>\d{1,9}(?:\.\d{1,9})?)", re.DOTALL | re.IGNORECASE
+)
 _ROWS = re.compile(r"(?P<path>.+):(?P<first>\d{1,12})(?:-(?P<last>\d{1,12}))?", re.DOTALL)
 
 
@@ -26,11 +29,15 @@ class Rows:
 def split_source(source: str) -> tuple[Path, Rows]:
     """Return the file and the rows that a source names.
 
-    Only files that have rows take such an ending, so the colon after a Windows drive is none.
+    Only files that have rows take such an ending, so the colon after a Windows drive is none. The seconds that
+    ``speech.wav:1.5-2`` names are left out of the path; ``split_seconds`` returns them.
 
     >>> split_source("C:/data.csv:3-7")[1]
     Rows(first=3, last=7)
     """
+    sound, _ = split_seconds(source)
+    if sound is not None:
+        return sound, Rows()
     match = _ROWS.fullmatch(source)
     if match is None or Path(match["path"]).suffix.lower() not in ROW_SUFFIXES or Path(source).is_file():
         return Path(source), Rows()
@@ -43,6 +50,17 @@ def split_source(source: str) -> tuple[Path, Rows]:
             f"{last - first + 1:,} rows are more than the {MAX_SAMPLES:,} taken at once", where=excerpt(source, 200)
         )
     return Path(match["path"]), Rows(first, last)
+
+
+def split_seconds(source: str) -> tuple[Path | None, tuple[float, float]]:
+    """Return the file and the seconds, begin and end, that ``speech.wav:1.5-2`` names; None where it names none."""
+    match = _SECONDS.fullmatch(source)
+    if match is None or Path(source).is_file():
+        return None, (0.0, 0.0)
+    first, last = float(match["first"]), float(match["last"])
+    if last <= first:
+        raise InputError(f"seconds {first:g}-{last:g} run backwards", where=excerpt(source, 200))
+    return Path(match["path"]), (first, last)
 
 
 def missing_rows(rows: Rows, count: int, where: str) -> InputError:

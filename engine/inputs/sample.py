@@ -25,4 +25,12 @@ class Sample:
     columns: tuple[str, ...] = ()  # table: a name per column
     raw: tuple[str, ...] = ()  # table: the values as the file spells them
     label: str = ""  # the true class, where it is known
+    notes: tuple[str, ...] = ()  # what a reader of any result should know of the input
+    rate: float = 0.0  # series: samples per second, 0 where it is not known
+    channels: tuple[str, ...] = ()  # series: a name per channel
+    series_input: str = ""  # series: the input that it went into
+    text: str = ""  # what the model sees of the text
+    tokens: tuple[str, ...] = ()  # a name per place on the token axis, or per word of a text that goes in as a string
+    spans: tuple[tuple[int, int], ...] = ()  # where each is in ``text``, (begin, end); (0, 0) for special tokens
+    text_input: str = ""  # the input that it went into
     preprocessing: dict[str, Any] = field(default_factory=dict)  # what was done to the file, for the manifest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,12 +11,13 @@ import numpy as np
 from ..errors import InputError, SettingError, nearest, printable
 from ..files import excerpt
 from .array import describe
+from .cells import Column
 from .rows import MAX_SAMPLES, missing_rows, split_source
 from .sample import Sample
-from .table_file import TableFile, open_table
+from .table_file import SEPARATORS, TableFile, open_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -24,43 +26,38 @@ if TYPE_CHECKING:
     from ..spec import ModelSpec
 
 LABEL_COLUMNS = ("target", "label", "class", "y")
-
-
-@dataclass(frozen=True)
-class _Column:
-    """One value that an input takes: where it stands in a row of the file, and what it may be."""
-
-    name: str
-    position: int
-    dtype: np.dtype[Any]
-    categories: tuple[str, ...]
+AT_A_TIME = 10_000  # rows whose text is in memory, where only their values are wanted
 
 
 @dataclass(frozen=True)
 class _Plan:
     """How a row of the file becomes feeds: the columns of each input, and the column of the true class."""
 
-    inputs: tuple[tuple[InputInfo, tuple[_Column, ...]], ...]
+    inputs: tuple[tuple[InputInfo, tuple[Column, ...]], ...]
     label: int | None
     path: Path
+    separator: str
 
 
-def load_rows(source: str, inputs: Sequence[InputInfo], spec: ModelSpec | None = None) -> list[Sample]:
+def load_rows(
+    source: str, inputs: Sequence[InputInfo], spec: ModelSpec | None = None, beside: Collection[str] = ()
+) -> list[Sample]:
     """Return a Sample per row of ``file.csv``, or of the rows in ``file.csv:3`` and ``file.csv:3-7`` (both included).
 
     Rows are counted from 0, below the header. Columns are found by name, in any order: those of the spec, the names of
     the inputs where each takes one value, or else all, in the file's order. A further column named target, label,
     class or y (in any case) holds the true class. The names in ``categories`` become their numbers in numeric inputs.
-    InputError names the row and column of whatever is missing or no number.
+    Columns named in ``beside`` are not the model's and are left out.
+    A missing number (an empty cell, NA, NaN) becomes NaN in an input of floating-point numbers: whether the model takes
+    that is found later, by running it. InputError names the row and column of whatever else is missing or no number.
     """
     path, rows = split_source(source)
     where = printable(path)
-    expected = {column for info in inputs for column in _named_columns(info, inputs, spec)}
     samples: list[Sample] = []
     count = 0
     with open_table(path) as file:
-        table = TableFile(file, where, expected)
-        plan = _plan(table.header, inputs, spec, path)
+        table = TableFile(file, where, _expected(inputs, spec), _least(inputs))
+        plan = _plan(table, inputs, spec, path, beside)
         for number, cells in table.rows(rows.last):
             count = number + 1
             if number < rows.first:
@@ -77,6 +74,47 @@ def load_rows(source: str, inputs: Sequence[InputInfo], spec: ModelSpec | None =
     return samples
 
 
+def load_values(
+    source: str, inputs: Sequence[InputInfo], spec: ModelSpec | None = None, beside: Collection[str] = ()
+) -> dict[str, NDArray[Any]]:
+    """Return the values of all rows that ``source`` names, however many, by input name: (rows, columns of the input).
+
+    Columns, categories, missing values and ``beside`` as in ``load_rows``.
+    """
+    path, rows = split_source(source)
+    where = printable(path)
+    parts: list[dict[str, NDArray[Any]]] = []
+    count = 0
+    with open_table(path) as file:
+        table = TableFile(file, where, _expected(inputs, spec), _least(inputs))
+        plan = _plan(table, inputs, spec, path, beside)
+        wanted = (cells for number, cells in table.rows(rows.last) if number >= rows.first)
+        while block := list(islice(wanted, AT_A_TIME)):
+            parts.append(_values(plan, block, where, rows.first + count))
+            count += len(block)
+    if not count or (rows.last is not None and rows.first + count <= rows.last):
+        raise missing_rows(rows, rows.first + count, where)
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _values(plan: _Plan, block: list[list[str]], where: str, first: int) -> dict[str, NDArray[Any]]:
+    texts = list(zip(*block, strict=True))
+    return {
+        info.name: np.stack([column.values(texts[column.position], where, first) for column in columns], axis=1)
+        for info, columns in plan.inputs
+    }
+
+
+def _least(inputs: Sequence[InputInfo]) -> int:
+    """Return how many columns a file must have, as far as the inputs say that."""
+    sizes = [size for i in inputs for axis, size in enumerate(i.shape) if axis != i.batch_axis]
+    return max((size for size in sizes if isinstance(size, int)), default=1)
+
+
+def _expected(inputs: Sequence[InputInfo], spec: ModelSpec | None) -> set[str]:
+    return {column for info in inputs for column in _named_columns(info, inputs, spec)}
+
+
 def _named_columns(info: InputInfo, inputs: Sequence[InputInfo], spec: ModelSpec | None) -> tuple[str, ...]:
     """Return the names of an input's columns as far as they are known without the file."""
     entry = spec.inputs.get(info.name) if spec else None
@@ -85,11 +123,13 @@ def _named_columns(info: InputInfo, inputs: Sequence[InputInfo], spec: ModelSpec
     return (info.name,) if len(inputs) > 1 else ()
 
 
-def _plan(header: list[str], inputs: Sequence[InputInfo], spec: ModelSpec | None, path: Path) -> _Plan:
-    where = printable(path)
+def _plan(
+    table: TableFile, inputs: Sequence[InputInfo], spec: ModelSpec | None, path: Path, beside: Collection[str]
+) -> _Plan:
+    header, where = [name for name in table.header if name not in beside], printable(path)
     names = {info.name: _columns(info, inputs, spec, header, where) for info in inputs}
     wanted = [name for columns in names.values() for name in columns]
-    position = {name: number for number, name in enumerate(header)}
+    position = {name: number for number, name in enumerate(table.header)}
     _refuse_missing([name for name in wanted if name not in position], header, where)
     used = set(wanted)
     label = _label([name for name in header if name not in used], where)
@@ -97,9 +137,9 @@ def _plan(header: list[str], inputs: Sequence[InputInfo], spec: ModelSpec | None
     for info in inputs:
         entry = spec.inputs.get(info.name) if spec else None
         categories = entry.categories if entry else {}
-        columns = [_Column(name, position[name], info.dtype, categories.get(name, ())) for name in names[info.name]]
+        columns = [Column(name, position[name], info.dtype, categories.get(name, ())) for name in names[info.name]]
         planned.append((info, tuple(columns)))
-    return _Plan(tuple(planned), None if label is None else position[label], path)
+    return _Plan(tuple(planned), None if label is None else position[label], path, table.separator)
 
 
 def _columns(
@@ -174,8 +214,11 @@ def _label(extra: list[str], where: str) -> str | None:
 
 def _sample(plan: _Plan, row: int, cells: list[str]) -> Sample:
     where = f"{printable(plan.path)}, row {row}"
-    feeds = {info.name: _feed(info, columns, cells, where) for info, columns in plan.inputs}
     columns = [column for _, columns in plan.inputs for column in columns]
+    feeds = {
+        info.name: _feed(info, [column.value(cells[column.position], where) for column in columns])
+        for info, columns in plan.inputs
+    }
     return Sample(
         feeds,
         modality="table",
@@ -183,95 +226,12 @@ def _sample(plan: _Plan, row: int, cells: list[str]) -> Sample:
         columns=tuple(column.name for column in columns),
         raw=tuple(cells[column.position] for column in columns),
         label=cells[plan.label].strip() if plan.label is not None else "",
+        preprocessing={} if plan.separator == "," else {"separator": SEPARATORS[plan.separator]},
     )
 
 
-def _feed(info: InputInfo, columns: tuple[_Column, ...], cells: list[str], where: str) -> NDArray[Any]:
-    values = [_value(column, cells[column.position], where) for column in columns]
+def _feed(info: InputInfo, values: list[Any]) -> NDArray[Any]:
     shape = tuple(1 if axis == info.batch_axis else len(values) for axis in range(len(info.shape)))
     if len(shape) == 2 and info.batch_axis is None:
         shape = (1, len(values))
     return np.array(values, dtype=info.dtype).reshape(shape)
-
-
-def _value(column: _Column, text: str, where: str) -> Any:
-    """Return the value of one cell in the column's dtype."""
-    if not text.strip():
-        raise InputError("missing value", where=f"{where}, column '{excerpt(column.name)}'", tip="fill it in first")
-    if column.dtype.kind == "O":
-        return _category(column, text, where) if column.categories else text
-    try:
-        return _number(column, text.strip())
-    except (ValueError, OverflowError) as problem:
-        raise InputError(
-            f"'{excerpt(text)}' {_complaint(problem)}",
-            where=f"{where}, column '{excerpt(column.name)}'",
-            tip=_tip(column, text),
-        ) from None
-
-
-def _category(column: _Column, text: str, where: str) -> str:
-    if text not in column.categories:
-        raise InputError(
-            f"'{excerpt(text)}' is not a category of this column",
-            where=f"{where}, column '{excerpt(column.name)}'",
-            tip=nearest(text[:200], column.categories),
-        )
-    return text
-
-
-class _NotHeldError(ValueError):
-    """A number that the input's dtype cannot hold; its text says why."""
-
-
-def _complaint(problem: Exception) -> str:
-    return str(problem) if isinstance(problem, _NotHeldError) else "is not a number"
-
-
-def _tip(column: _Column, text: str) -> str:
-    if column.categories:
-        return nearest(text[:200], column.categories)
-    return "decimals need a point, not a comma" if text.count(",") == 1 and _is_plain(text.replace(",", ".")) else ""
-
-
-def _is_plain(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _number(column: _Column, text: str) -> Any:
-    """Return a number of the column's dtype; ValueError if the text is none or does not fit."""
-    if text in column.categories:
-        code = column.categories.index(text)
-        if _is_plain(text) and float(text) != code:
-            raise _NotHeldError(f"is the name of category {code} and a number: which is meant is not clear")
-        return code
-    if "_" in text:
-        raise ValueError(text)
-    if column.dtype.kind in "iub":
-        return _whole(column.dtype, text)
-    with np.errstate(over="ignore"):
-        value = np.array(float(text)).astype(column.dtype)
-    if not np.isfinite(value):
-        raise _NotHeldError(
-            "is not finite" if not np.isfinite(float(text)) else f"is too large for {column.dtype.name}"
-        )
-    return value
-
-
-def _whole(dtype: np.dtype[Any], text: str) -> int:
-    if dtype.kind == "b" and text.lower() in {"true", "false"}:
-        return int(text.lower() == "true")
-    try:
-        value = int(text)
-    except ValueError:
-        if float(text) != int(float(text)):
-            raise _NotHeldError("is not a whole number") from None
-        value = int(float(text))
-    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-    if not low <= value <= high:
-        raise _NotHeldError(f"is outside the range of {dtype.name}")
-    return value

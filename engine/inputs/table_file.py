@@ -22,10 +22,10 @@ class TableFile:
     """An open CSV file: its header, and its rows one by one.
 
     The separator is the one of comma, semicolon and tab that finds the most of ``expected`` in the header, or else
-    the most columns.
+    the most columns. ``least`` is the number of columns that are needed, as far as it is known.
     """
 
-    def __init__(self, file: IO[str], where: str, expected: set[str]) -> None:
+    def __init__(self, file: IO[str], where: str, expected: set[str], least: int = 1) -> None:
         self.where = where
         lines = _lines(file, where)
         first = next((line for line in lines if line.strip()), "")
@@ -33,7 +33,7 @@ class TableFile:
             raise InputError("this file is empty", where=where)
         self.separator = _separator(first, expected)
         header = [name.strip() for name in _cells(first, self.separator)]
-        if len(header) == 1 and len(expected) > 1:
+        if len(header) == 1 and max(len(expected), least) > 1:
             raise self._wrong_separator(first)
         self.header = _checked_header(header, where)
         self._lines = lines

@@ -35,11 +35,11 @@ class Activation:
     def explain_many(self, problems: Sequence[Problem]) -> list[Explanation]:
         """Tap the tensor for several inputs at once; they share model and ``wrt``."""
         model, tensor = problems[0].model, _tensor(problems[0])
-        joined = _joined(model, [p.sample.feeds for p in problems])
-        if joined is None:
+        together = joined(model, [p.sample.feeds for p in problems])
+        if together is None:
             return [self.explain(problem) for problem in problems]
         names = tuple(dict.fromkeys((tensor, *(p.target.tensor for p in problems))))
-        found = dict(zip(names, model.rows(joined, names), strict=True))
+        found = dict(zip(names, model.rows(together, names), strict=True))
         values = found[tensor]
         if values.dtype.kind not in "fiub":
             raise CapabilityError(f"tensor '{printable(tensor)}' holds text, not numbers")
@@ -67,7 +67,7 @@ def _tensor(problem: Problem) -> str:
     return problem.wrt
 
 
-def _joined(model: Model, feeds: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray] | None:
+def joined(model: Model, feeds: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray] | None:
     """Put rows together; None where inputs without rows differ from instance to instance."""
     joined = {}
     for name, feed in feeds[0].items():

@@ -16,22 +16,23 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-_known: weakref.WeakKeyDictionary[Model, dict[tuple[str, str], Model]] = weakref.WeakKeyDictionary()
+_known: weakref.WeakKeyDictionary[Model, dict[tuple[str, str, int | None], Model]] = weakref.WeakKeyDictionary()
 
 
-def head_of(model: Model, tensor: str, target: str, feeds: Mapping[str, np.ndarray]) -> Model:
+def head_of(model: Model, tensor: str, target: str, feeds: Mapping[str, np.ndarray], free: int | None = None) -> Model:
     """Return the model that makes the tensor ``target`` from the activations ``tensor``, made once.
 
-    It also takes those inputs that the target depends on by ways around the layer. Raises ``CapabilityError`` where the
-    layer has no axis of rows.
+    It also takes those inputs that the target depends on by ways around the layer. ``free`` is an axis of the
+    activations, batch axis first, that may have any length; the others have the lengths they have for ``feeds``.
+    Raises ``CapabilityError`` where the layer has no axis of rows.
     """
     known = _known.setdefault(model, {})
-    if (tensor, target) not in known:
-        known[tensor, target] = _made(model, tensor, target, first_row(feeds, model.inputs))
-    return known[tensor, target]
+    if (tensor, target, free) not in known:
+        known[tensor, target, free] = _made(model, tensor, target, first_row(feeds, model.inputs), free)
+    return known[tensor, target, free]
 
 
-def _made(model: Model, tensor: str, target: str, feeds: Mapping[str, np.ndarray]) -> Model:
+def _made(model: Model, tensor: str, target: str, feeds: Mapping[str, np.ndarray], free: int | None) -> Model:
     variant = model.variant((tensor,), feeds)
     axis = variant.axes[0]
     lead = next((i for i in model.inputs if i.batch_axis is not None), None)
@@ -41,7 +42,7 @@ def _made(model: Model, tensor: str, target: str, feeds: Mapping[str, np.ndarray
             tip="use grad-cam or eigen-cam",
         )
     (row,) = model.rows(feeds, (tensor,))
-    shape: list[int | str | None] = list(row.shape[1:])
+    shape: list[int | str | None] = [None if k == free else n for k, n in enumerate(row.shape[1:], 1)]
     shape.insert(axis, lead.shape[lead.batch_axis])
     proto = feed_at(model.proto, tensor, [target], shape, model.folder)
     try:

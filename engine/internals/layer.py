@@ -83,7 +83,8 @@ def layer_of(problem: Problem) -> Layer:
     return found
 
 
-def _named(problem: Problem, flow: Flow, view: View | None, name: str) -> Layer:
+def check_reached(problem: Problem, flow: Flow, name: str) -> None:
+    """Raise ``SettingError`` for a tensor that is not there, or that the flow's target does not depend on."""
     if name not in problem.model.tensor_names:
         raise SettingError(
             f"there is no tensor '{printable(name)}' in this model", tip=nearest(name, problem.model.tensor_names)
@@ -94,6 +95,10 @@ def _named(problem: Problem, flow: Flow, view: View | None, name: str) -> Layer:
             f"the target '{printable(flow.target)}' does not depend on tensor '{printable(name)}'",
             tip=nearest(name, before) or "name a tensor that comes before the target",
         )
+
+
+def _named(problem: Problem, flow: Flow, view: View | None, name: str) -> Layer:
+    check_reached(problem, flow, name)
     (row,) = problem.model.rows(problem.sample.feeds, (name,))
     batch = problem.model.variant((name,), problem.sample.feeds).axes[0]
     if row.dtype.kind != "f" or not row.size:
@@ -186,8 +191,8 @@ def _fitted(name: str, shape: tuple[int, ...], axis: int | None, view: View | No
         return None
     if len(view.size) == 1:
         return Layer(name, shape, axis, inner)
-    patches = _patches(inner[0], view.size)
-    return None if patches is None else Layer(name, shape, axis, patches[1], patches[0])
+    found = patches(inner[0], view.size)
+    return None if found is None else Layer(name, shape, axis, found[1], found[0])
 
 
 def _guessed(name: str, shape: tuple[int, ...], view: View | None) -> Layer | None:
@@ -203,7 +208,7 @@ def _is_only_way(name: str, shape: tuple[int, ...], view: View) -> bool:
     return len(shape) == 3 and sum(_fitted(name, shape, axis, view) is not None for axis in (1, 2)) == 1
 
 
-def _patches(count: int, size: tuple[int, ...]) -> tuple[int, tuple[int, int]] | None:
+def patches(count: int, size: tuple[int, ...]) -> tuple[int, tuple[int, int]] | None:
     """Return how many tokens stand before those of square patches, and the grid of the patches."""
     height, width = size
     for extra in EXTRA_TOKENS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,8 @@ from ..errors import InputError, SettingError, printable
 from ..files import excerpt, existing_file
 from ..inputs.array import check_feeds
 from ..inputs.array_file import read_arrays
-from ..inputs.table import load_rows
+from ..inputs.rows import Rows, missing_rows, split_source
+from ..inputs.table import load_values
 from ..spec import complete_spec
 from .layout import chosen
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 # Independent streams of random numbers, out of the way of those that methods draw from.
 DRAWING, NOISE = 1001, 1002
+KEPT_BYTES = 64 << 20  # of background rows that are kept for the next sample
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Background:
                 where=printable(spec.source),
                 tip='name a file of typical rows in the spec (background = "rows.csv"), or as the baseline',
             )
-        return read_rows(Path(spec.source).parent / spec.background, self.inputs, self.model)
+        return read_rows(str(Path(spec.source).parent / spec.background), self.inputs, self.model)
 
     def draw(self, rows: Mapping[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
         """Return at most ``count`` rows, drawn without replacement and kept in order; the same of every input."""
@@ -66,7 +69,7 @@ class Background:
 
 
 @dataclass(frozen=True)
-class _Rows:
+class _Any:
     """An input as the engine sees it, with the batch axis first and any number of rows."""
 
     name: str
@@ -75,11 +78,16 @@ class _Rows:
     batch_axis: int = 0
 
 
+def drawn_note(total: int, used: int) -> str:
+    """Say in words that rows were drawn; empty where all are used."""
+    return f"baseline: {used:,} of {total:,} background rows, drawn by the seed" if used < total else ""
+
+
 def converted(array: np.ndarray, entry: MaskedInput, *, placed: bool = False) -> np.ndarray:
     """Return references (R, *feed.shape[1:]) in the feed's dtype from an array that broadcasts to them.
 
     With ``placed`` the batch axis is first already. SettingError with the shapes that would do; InputError if values
-    are not finite or the dtype cannot hold them.
+    are not finite or the dtype cannot hold them; NaN is a missing value in a table.
     """
     given = array if placed else entry.place(array)
     if given is None:
@@ -88,31 +96,56 @@ def converted(array: np.ndarray, entry: MaskedInput, *, placed: bool = False) ->
             tip=f"it takes {entry.wanted}, with ones where values are the same along an axis, and any number of rows",
         )
     rows = np.ascontiguousarray(np.broadcast_to(given, (len(given), *entry.inner)))
-    info = _Rows(entry.name, entry.feed.dtype, (None, *entry.inner))
-    return check_feeds({entry.name: rows}, [info])[entry.name]
+    info = _Any(entry.name, entry.feed.dtype, (None, *entry.inner))
+    return check_feeds({entry.name: rows}, [info], (entry.name,) if entry.is_table else ())[entry.name]
 
 
-def read_rows(path: Path, inputs: Mapping[str, MaskedInput], model: Model) -> dict[str, np.ndarray]:
-    """Return the rows of a .csv, .npy or .npz file by input name, as (rows, *feed.shape[1:]).
+_latest: list[tuple[Any, dict[str, np.ndarray]]] = []  # what was read last, for the next sample
 
-    Columns of a CSV file are found by name, as in tables to be explained. SettingError if the file is not there,
-    InputError if it is damaged or does not fit the inputs.
+
+def read_rows(source: str | os.PathLike[str], inputs: Mapping[str, MaskedInput], model: Model) -> dict[str, np.ndarray]:
+    """Return the rows of a .csv, .npy or .npz file, or those that ``rows.csv:0-9`` names, by input name.
+
+    They are arrays (rows, *feed.shape[1:]). Columns of a CSV file are found by name, as in tables to be explained.
+    SettingError if the file is not there, InputError if it is damaged or does not fit the inputs. A file that has not
+    changed is read once for all samples.
     """
+    path, rows = split_source(os.fspath(source))
     existing_file(path, SettingError)
+    status = path.stat()
+    key = (
+        (str(path.absolute()), rows, status.st_mtime_ns, status.st_size, model.inputs, model.spec),
+        {name: (entry.inner, entry.feed.dtype) for name, entry in inputs.items()},
+    )
+    for known, found in _latest:
+        if known == key:
+            return found
+    found = _read(path, rows, inputs, model)
+    small = sum(array.nbytes for array in found.values()) <= KEPT_BYTES
+    _latest[:] = [(key, found)] if small else []
+    return found
+
+
+def _read(path: Path, rows: Rows, inputs: Mapping[str, MaskedInput], model: Model) -> dict[str, np.ndarray]:
     if path.suffix.lower() in {".csv", ".tsv"}:
-        samples = load_rows(str(path), model.inputs, complete_spec(model.spec, model.inputs))
+        named = f"{path}:{rows.first}-{rows.last}" if rows.last is not None else str(path)
+        values = load_values(named, model.inputs, complete_spec(model.spec, model.inputs))
         return {
-            name: np.concatenate([converted(sample.feeds[name], entry) for sample in samples])
+            name: converted(values[name].reshape(-1, *entry.inner), entry, placed=True)
             for name, entry in inputs.items()
         }
     arrays = read_arrays(path)
     if len(arrays) == 1 and len(inputs) == 1:
         arrays = dict(zip(inputs, arrays.values(), strict=True))
-    rows = {name: _from_file(array, chosen(inputs, name, model.inputs), path) for name, array in arrays.items()}
-    if len({len(array) for array in rows.values()}) > 1:
-        counts = ", ".join(f"'{excerpt(name)}' {len(array)}" for name, array in rows.items())
-        raise InputError("the inputs have different numbers of rows", where=f"{printable(path)}: {counts}")
-    return rows
+    found = {name: _from_file(array, chosen(inputs, name, model.inputs), path) for name, array in arrays.items()}
+    counts = {name: len(array) for name, array in found.items()}
+    if len(set(counts.values())) > 1:
+        shown = ", ".join(f"'{excerpt(name)}' {count}" for name, count in counts.items())
+        raise InputError("the inputs have different numbers of rows", where=f"{printable(path)}: {shown}")
+    most = max(counts.values(), default=0)
+    if rows.last is not None and rows.last >= most:
+        raise missing_rows(rows, most, printable(path))
+    return {name: array[rows.first : None if rows.last is None else rows.last + 1] for name, array in found.items()}
 
 
 def _from_file(array: np.ndarray, entry: MaskedInput, path: Path) -> np.ndarray:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from ..errors import SettingError
 from ..files import excerpt
+from ..inputs.text_inputs import companion
 from . import stand_ins
-from .background import NOISE, Background
+from .background import NOISE, Background, drawn_note
 from .baselines import Baseline
+from .clusters import MOST_CLUSTERED, centres, clustered_note, most_frequent
 from .layout import MaskedInput
+from .texts import is_text, text_baseline, the_text
 from .words import Word, count_of, number_of, read_word
-
-if TYPE_CHECKING:
-    import numpy as np
 
 Inputs = Mapping[str, MaskedInput]
 Replace = Callable[[Word, Inputs, Background], Baseline]
@@ -23,6 +25,7 @@ Replace = Callable[[Word, Inputs, Background], Baseline]
 DEFAULT_SIGMA = 10.0
 LARGEST_SIGMA = 1000.0  # pixels; time and memory grow with it
 DEFAULT_ROWS = 100
+DEFAULT_CENTRES = 10
 MOST_ROWS = 1_000_000
 
 
@@ -42,7 +45,14 @@ def constant(number: float, inputs: Inputs) -> Baseline:
     return Baseline("zero" if number == 0 else f"constant {number:g}", references)
 
 
-def _auto(_: Word, inputs: Inputs, background: Background) -> Baseline:
+def _auto(word: Word, inputs: Inputs, background: Background) -> Baseline:
+    text = the_text(inputs)
+    if text is not None:
+        others = {name: entry for name, entry in inputs.items() if not is_text(entry)}
+        rest = _auto(word, others, background) if others else Baseline("", {})
+        found = text_baseline(text, has_mask=any(companion(i.name) == "mask" for i in background.model.inputs))
+        references = rest.references | {n: np.repeat(r, rest.count, axis=0) for n, r in found.references.items()}
+        return dataclasses.replace(rest, name=found.name, references=references, removed=found.removed)
     if background.is_known and all(entry.is_table for entry in background.inputs.values()):
         return _background(Word("background"), inputs, background)
     return constant(0.0, inputs)
@@ -53,10 +63,14 @@ def _zero(_: Word, inputs: Inputs, __: Background) -> Baseline:
 
 
 def _statistic(word: Word, inputs: Inputs, background: Background, *, statistic: stand_ins.Statistic) -> Baseline:
+    numbers = {name: entry for name, entry in inputs.items() if not _is_text_column(entry, background)}
     references = {
         name: stand_ins.in_dtype(stand_ins.summary(entry, _rows(word, entry, background), statistic), entry)
-        for name, entry in inputs.items()
+        for name, entry in numbers.items()
     }
+    count = max(map(len, references.values()), default=1)
+    texts = {n: np.repeat(most_frequent(background.rows[n]), count, axis=0) for n in inputs if n not in numbers}
+    references = {name: texts[name] if name in texts else references[name] for name in inputs}
     return Baseline(str(word), references, "largest-effect" if word.name == "quantiles" else "mean")
 
 
@@ -72,6 +86,14 @@ def _inpaint(word: Word, inputs: Inputs, _: Background) -> Baseline:
     return Baseline("inpaint", {e.name: stand_ins.in_dtype(stand_ins.inpainted(e), e) for e in found})
 
 
+def _interpolate(word: Word, inputs: Inputs, _: Background) -> Baseline:
+    """Fill gaps of series by straight lines between their ends, anew for each coalition (see ``Gaps``)."""
+    wanted = "a series of floating-point numbers whose axis of time is known"
+    found = _smooth(inputs, word, lambda e: e.is_series and e.feed.dtype.kind == "f", wanted)
+    references = {e.name: stand_ins.in_dtype(stand_ins.summary(e, None, stand_ins.mean), e) for e in found}
+    return Baseline("interpolate", references, across={e.name: e.axes("T")[0] for e in found})
+
+
 def _noise(word: Word, inputs: Inputs, background: Background) -> Baseline:
     rng = background.rng(NOISE)
     references: dict[str, np.ndarray] = {}
@@ -84,14 +106,58 @@ def _noise(word: Word, inputs: Inputs, background: Background) -> Baseline:
 
 
 def _background(word: Word, inputs: Inputs, background: Background) -> Baseline:
+    _check_there(inputs, background)
+    drawn = background.draw(background.rows, count_of(word, DEFAULT_ROWS, MOST_ROWS))
+    references = {name: drawn[name] for name in inputs}
+    count, total = (len(next(iter(rows.values()))) for rows in (references, background.rows))
+    return Baseline(f"background:{count}", references, note=drawn_note(total, count))
+
+
+def _check_there(inputs: Inputs, background: Background) -> None:
     missing = [name for name in inputs if name not in background.rows]
     if missing:
         raise SettingError(
             f"the background data has no rows for input '{excerpt(missing[0])}'", where=background.model.spec.background
         )
-    drawn = background.draw(background.rows, count_of(word, DEFAULT_ROWS, MOST_ROWS))
-    references = {name: drawn[name] for name in inputs}
-    return Baseline(f"background:{len(next(iter(references.values())))}", references)
+
+
+def _is_text_column(entry: MaskedInput, background: Background) -> bool:
+    """Say whether an input is a column of text whose most frequent value the background data tell."""
+    return entry.holds_text and entry.is_table and background.is_known and entry.name in background.rows
+
+
+def _kmeans(word: Word, inputs: Inputs, background: Background) -> Baseline:
+    _check_there(inputs, background)
+    rows = {name: background.rows[name] for name in inputs}
+    total = len(next(iter(rows.values())))
+    some = background.draw(rows, MOST_CLUSTERED)
+    references, sizes = centres(some, inputs, count_of(word, DEFAULT_CENTRES, MOST_CLUSTERED), background.seed)
+    used = min(total, MOST_CLUSTERED)
+    return Baseline(f"kmeans:{len(sizes)}", references, weights=sizes, note=clustered_note(total, used, len(sizes)))
+
+
+def _token(word: Word, inputs: Inputs, _: Background) -> Baseline:
+    text = the_text(inputs)
+    if text is None:
+        raise SettingError(
+            f"baseline '{word}' needs a text",
+            where="; ".join(map(str, list(inputs.values())[:4])),
+            tip="give the text (--text, a .txt file, onnxplain.Text), not arrays",
+        )
+    return text_baseline(text, word.name)
+
+
+def _missing(word: Word, inputs: Inputs, _: Background) -> Baseline:
+    """Leave the values of tables out: NaN, or no text; that the model takes that is found by running it."""
+    references = {}
+    for name, entry in inputs.items():
+        if not entry.is_table or not (entry.holds_text or entry.feed.dtype.kind == "f"):
+            raise SettingError(
+                f"baseline '{word}' needs columns that can lack a value; input {entry} cannot",
+                tip="use 'background', or a dict by input name with a number for this one",
+            )
+        references[name] = np.full((1, *entry.inner), "" if entry.holds_text else np.nan, dtype=entry.feed.dtype)
+    return Baseline("missing", references)
 
 
 def _rows(word: Word, entry: MaskedInput, background: Background) -> np.ndarray | None:
@@ -134,7 +200,14 @@ BASELINES: dict[str, Replace] = {
     "median": partial(_statistic, statistic=stand_ins.median),
     "blur": _blur,
     "inpaint": _inpaint,
+    "interpolate": _interpolate,
     "noise": _noise,
     "background": _background,
+    "kmeans": _kmeans,
+    "missing": _missing,
+    "mask": _token,
+    "unk": _token,
+    "pad": _token,
+    "removed": _token,
     "quantiles": partial(_statistic, statistic=stand_ins.quartiles),
 }

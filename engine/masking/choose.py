@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,13 +12,16 @@ import numpy as np
 
 from ..errors import SettingError, nearest
 from ..files import excerpt
-from .background import Background, converted, read_rows
+from ..inputs.acceptance import check_missing
+from ..inputs.rows import Rows, split_source
+from .background import Background, converted, drawn_note, read_rows
 from .baseline_words import BASELINES, constant, stand_in
 from .baselines import Baseline
 from .feature_words import FEATURES, cut
 from .features import Features, from_labels, join
+from .groups import grouped, is_grouping, one_hot_blocks, spec_groups
 from .label_maps import as_array, fitting, placed_labels, read_labels
-from .layout import MaskedInput, chosen, masked_inputs
+from .layout import MaskedInput, blendable, chosen, masked_inputs
 
 if TYPE_CHECKING:
     from ..inputs.sample import Sample
@@ -28,28 +32,52 @@ Inputs = Mapping[str, MaskedInput]
 LABEL_SUFFIXES = (".npy", ".png")
 ROW_SUFFIXES = (".npy", ".npz", ".csv", ".tsv")
 MOST_FILE_ROWS = 100
+GROUPS = "groups"
 
 
 def resolve_features(setting: Any, model: Model, sample: Sample) -> Features:
     """Return the features that a setting means for this model and sample.
 
     ``setting`` is a word (``auto``, ``pixels``, ``elements``, ``grid:8x10``, ``slic:50``, ``quickshift:4``,
-    ``felzenszwalb:100``, ``columns``, ``channels``, ``inputs``), a label map (an array, nested lists, or a .npy or .png
-    file) or a dict of these by input name; Features are taken as they are. A label map has the shape of the input,
-    with or without the batch axis, with ones where labels are the same along an axis, or (height, width) for an image;
-    negative labels are always present. In a dict of label maps, the same label in two inputs is the same feature; an
-    input that it leaves out is always present. SettingError says what would do.
+    ``felzenszwalb:100``, ``columns``, ``groups``, ``channels``, ``inputs``, for a text ``words``, ``tokens`` and
+    ``sentences``), a label map (an array, nested lists, or a .npy or .png file), a dict of these by input name, or a
+    dict of lists of column names by the name of a group; Features are taken as they are. ``groups`` are those of the
+    spec, and blocks of one-hot columns (``colour_red`` and ``colour_blue``, or ``colour=red``) of which exactly one is
+    1 in every background row.
+
+    A label map has the shape of the input, with or without the batch axis, with ones where labels are the same along an
+    axis, or (height, width) for an image; negative labels are always present. In a dict of label maps, the same label
+    in two inputs is the same feature; an input that it leaves out is always present. SettingError says what would do.
     """
     inputs = masked_inputs(model, sample)
     if isinstance(setting, Features):
         return _checked_features(setting, inputs, model)
     if isinstance(setting, Mapping):
-        return _cut_by_input(setting, inputs, model, sample)
+        return grouped(setting, inputs) if is_grouping(setting) else _cut_by_input(setting, inputs, model, sample)
+    if isinstance(setting, str) and setting.strip() == GROUPS:
+        return _groups(inputs, model)
+    inputs = blendable(inputs)
     found = _cut(setting, inputs, sample)
     if isinstance(found, Features):
         return found
     entry = fitting(found, inputs, "a label map")
     return from_labels({entry.name: placed_labels(found, entry, _source(setting))})
+
+
+def _groups(inputs: Inputs, model: Model) -> Features:
+    """Return the groups of the spec and the one-hot blocks that the background data show."""
+    groups = spec_groups(inputs)
+    background = Background(model, inputs, 0)
+    blocks = one_hot_blocks(inputs, background.rows) if background.is_known else {}
+    taken = {column for members in groups.values() for column in members}
+    groups |= {n: members for n, members in blocks.items() if n not in groups and not taken.intersection(members)}
+    if groups:
+        return grouped(groups, inputs)
+    raise SettingError(
+        "there are no groups of columns: the spec names none, and "
+        + ("no one-hot columns were found in the background data" if background.is_known else "no background data"),
+        tip="name them in the spec, or as features={'size': ['width', 'height']}",
+    )
 
 
 def _cut(setting: Any, inputs: Inputs, sample: Sample) -> Features | np.ndarray:
@@ -88,7 +116,8 @@ def _checked_features(features: Features, inputs: Inputs, model: Model) -> Featu
         fits = labels.ndim == entry.feed.ndim and all(
             given in (1, size) for given, size in zip(labels.shape, (1, *entry.inner), strict=True)
         )
-        if not fits:
+        is_by_word = entry.holds_text and labels.shape == (*entry.feed.shape, len(entry.spans))
+        if not fits and not is_by_word:
             raise SettingError(
                 f"labels of shape {labels.shape} do not fit input '{excerpt(name)}'",
                 tip=f"they must broadcast to {(1, *entry.inner)}",
@@ -100,29 +129,42 @@ def resolve_baseline(setting: Any, model: Model, sample: Sample, *, seed: int) -
     """Return the baseline that a setting means for this model and sample.
 
     ``setting`` is a number in the model's own units, a word (``auto``, ``zero``, ``mean``, ``median``, ``blur:10``,
-    ``inpaint``, ``noise:0.1``, ``background:100``, ``quantiles``), an array, a .npy, .npz or .csv file of rows, of
-    which at most 100 are drawn, or a dict of these by input name, where a text stands for itself in an input of
-    strings. A Baseline is taken as it is. An array that broadcasts to the input is one reference; with more than one
-    row it is several. Inputs of a dict must have the same number of references, or one. ``seed`` decides what is drawn.
+    ``inpaint``, ``noise:0.1``, ``background:100``, ``kmeans:10``, ``missing``, ``quantiles``), an array, a .npy, .npz
+    or .csv file of rows, of which at most 100 are drawn, some rows of one (``rows.csv:0-9``), all of which are used, or
+    a dict of these by input name, where a text stands for itself in an input of strings. A Baseline is taken as it is.
+    An array that broadcasts to the input is one reference; with more than one row it is several. Inputs of a dict must
+    have the same number of references, or one. ``seed`` decides what is drawn.
 
     SettingError if the setting does not fit the model, InputError if references hold NaN or what the dtype cannot.
     """
     inputs = masked_inputs(model, sample)
     if isinstance(setting, Baseline):
-        return _checked_baseline(setting, inputs, model)
-    background = Background(model, inputs, seed)
-    if isinstance(setting, Mapping):
-        return _stand_in_by_input(setting, inputs, background)
-    return _stand_in(setting, inputs, background)
+        found = _checked_baseline(setting, inputs, model)
+    elif isinstance(setting, Mapping):
+        found = _stand_in_by_input(setting, inputs, Background(model, inputs, seed))
+    else:
+        inputs = blendable(inputs)
+        found = _stand_in(setting, inputs, Background(model, inputs, seed))
+    _check_gaps(found, model, sample)
+    return found
+
+
+def _check_gaps(baseline: Baseline, model: Model, sample: Sample) -> None:
+    """Raise InputError where references lack values that the model cannot do without."""
+    if any(array.dtype.kind == "f" and np.isnan(array).any() for array in baseline.references.values()):
+        whole = {n: np.repeat(f, baseline.count, axis=0) if f.ndim else f for n, f in sample.feeds.items()}
+        check_missing({**whole, **baseline.references}, model, source=f"baseline {excerpt(baseline.name)}")
 
 
 def _stand_in(setting: Any, inputs: Inputs, background: Background) -> Baseline:
     if isinstance(setting, int | float | np.integer | np.floating) and not isinstance(setting, bool):
         return constant(setting if isinstance(setting, int | float) else setting.item(), inputs)
-    if isinstance(setting, os.PathLike) or (isinstance(setting, str) and setting.lower().endswith(ROW_SUFFIXES)):
-        path = Path(setting)
-        rows = background.draw(read_rows(path, inputs, background.model), MOST_FILE_ROWS)
-        return Baseline(excerpt(path.name), rows)
+    if isinstance(setting, os.PathLike) or (isinstance(setting, str) and _is_file_of_rows(setting)):
+        found = read_rows(setting, inputs, background.model)
+        total = len(next(iter(found.values())))
+        rows = found if _chosen_rows(setting) else background.draw(found, MOST_FILE_ROWS)
+        used = len(next(iter(rows.values())))
+        return Baseline(excerpt(Path(setting).name), rows, note=drawn_note(total, used))
     if isinstance(setting, str):
         return stand_in(setting, inputs, background)
     _refuse_other(setting, "the baseline", BASELINES)
@@ -133,11 +175,20 @@ def _stand_in(setting: Any, inputs: Inputs, background: Background) -> Baseline:
     return Baseline("array", {entry.name: converted(array, entry)})
 
 
+def _is_file_of_rows(text: str) -> bool:
+    return split_source(text)[0].suffix.lower() in ROW_SUFFIXES
+
+
+def _chosen_rows(setting: str | os.PathLike[str]) -> bool:
+    """Say whether a source names rows of its file."""
+    return split_source(os.fspath(setting))[1] != Rows()
+
+
 def _stand_in_by_input(setting: Mapping[Any, Any], inputs: Inputs, background: Background) -> Baseline:
     parts: dict[str, Baseline] = {}
     for name, value in setting.items():
         entry = chosen(inputs, str(name), background.model.inputs)
-        is_text = isinstance(value, str) and entry.holds_text and not value.lower().endswith(ROW_SUFFIXES)
+        is_text = isinstance(value, str) and entry.holds_text and not _is_file_of_rows(value)
         if is_text and value.partition(":")[0] not in BASELINES:
             parts[entry.name] = Baseline("text", {entry.name: converted(np.array(value, dtype=object), entry)})
         else:
@@ -167,7 +218,13 @@ def _together(parts: Mapping[str, Baseline]) -> Baseline:
         for name, array in part.references.items()
     }
     label = ", ".join(f"{name}: {part.name}" for name, part in parts.items())
-    return Baseline(label, references, ways.pop())
+    across = {name: axis for part in parts.values() for name, axis in part.across.items()}
+    weights = [part.weights for part in several.values() if part.weights is not None]
+    if weights and len(several) > 1:
+        raise SettingError("k-means centres of one input cannot stand beside several references of another")
+    notes = "; ".join(dict.fromkeys(part.note for part in parts.values() if part.note))
+    removed = any(part.removed for part in parts.values())
+    return Baseline(label, references, ways.pop(), weights[0] if weights else None, notes, across, removed)
 
 
 def _checked_baseline(baseline: Baseline, inputs: Inputs, model: Model) -> Baseline:
@@ -182,7 +239,7 @@ def _checked_baseline(baseline: Baseline, inputs: Inputs, model: Model) -> Basel
         checked[name] = converted(array, entry, placed=True)
     if len({len(array) for array in checked.values()}) > 1:
         raise SettingError("the inputs have different numbers of references")
-    return Baseline(baseline.name, checked, baseline.reduce)
+    return dataclasses.replace(baseline, references=checked)
 
 
 def _refuse_other(setting: Any, what: str, words: Mapping[str, Any]) -> None:

@@ -8,6 +8,9 @@ from ..errors import SettingError
 from ..files import excerpt
 from . import partitions, superpixels
 from .features import Features, elements, join
+from .groups import grouped, spec_groups
+from .texts import is_text, text_features, the_text
+from .windows import windows
 from .words import Word, count_of, number_of, pair_of, read_word
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     Cut = Callable[[Word, Inputs, Sample], Features]
 
 DEFAULT_CELLS = 7
+DEFAULT_WINDOWS = 20
 DEFAULT_SEGMENTS = 50
 DEFAULT_KERNEL = 4.0
 DEFAULT_SCALE = 100.0
@@ -32,23 +36,28 @@ def cut(text: str, inputs: Inputs, sample: Sample) -> Features:
     """Return the features that a word means for these inputs.
 
     ``auto`` cuts images into superpixels where the picture is known and into a grid otherwise, tables into columns,
-    and everything else into elements. SettingError if the word is unknown or the inputs are of another kind.
+    series whose axis of time is known into windows, and everything else into elements. SettingError if the word is
+    unknown or the inputs are of another kind.
     """
     word = read_word(text, FEATURES, "features")
     return FEATURES[word.name](word, inputs, sample)
 
 
 def _auto(word: Word, inputs: Inputs, sample: Sample) -> Features:
-    if not any(entry.is_image or entry.is_table for entry in inputs.values()):
+    if not any(e.is_image or e.is_table or e.is_series or is_text(e) for e in inputs.values()):
         return _elements(word, inputs, sample)
     return join([_auto_one(entry, sample) for entry in inputs.values()])
 
 
 def _auto_one(entry: MaskedInput, sample: Sample) -> Features:
+    if is_text(entry):
+        return text_features(entry, sample, "words")
     if entry.is_image:
         if sample.image is not None and sample.image_input in ("", entry.name):
             return _slic(Word("slic"), {entry.name: entry}, sample)
         return _grid(Word("grid"), {entry.name: entry}, sample)
+    if entry.is_series and not entry.holds_text:
+        return _windows(Word("windows"), {entry.name: entry}, sample)
     return partitions.columns(entry) if entry.is_table else elements({entry.name: entry.feed.shape})
 
 
@@ -68,6 +77,21 @@ def _pixels(word: Word, inputs: Inputs, _: Sample) -> Features:
 def _channels(word: Word, inputs: Inputs, _: Sample) -> Features:
     found = _those(inputs, word, lambda e: bool(e.axes("C")), "an input with channels")
     return join([partitions.channels(entry) for entry in found])
+
+
+def _windows(word: Word, inputs: Inputs, _: Sample) -> Features:
+    found = _those(inputs, word, lambda e: e.is_series, "a series of known layout")
+    return join([_windows_of(entry, word) for entry in found])
+
+
+def _windows_of(entry: MaskedInput, word: Word) -> Features:
+    steps = entry.feed.shape[entry.axes("T")[0]]
+    count = count_of(word, min(DEFAULT_WINDOWS, steps), 1_000_000)
+    return windows(entry, count, by_channel=word.name == "windows-by-channel")
+
+
+def _text(word: Word, inputs: Inputs, sample: Sample) -> Features:
+    return text_features(the_text(inputs) or _those(inputs, word, is_text, "a text")[0], sample, word.name)
 
 
 def _columns(word: Word, inputs: Inputs, _: Sample) -> Features:
@@ -135,6 +159,16 @@ def _picture(word: Word, inputs: Inputs, sample: Sample) -> tuple[MaskedInput, n
     return entry, picture
 
 
+def _groups(word: Word, inputs: Inputs, _: Sample) -> Features:
+    """Take the groups of the spec; those that background data show are found where the model is known."""
+    groups = spec_groups(inputs)
+    if not groups:
+        raise SettingError(
+            f"features '{word}' of this input are not in the spec", tip="name them for all inputs at once"
+        )
+    return grouped(groups, inputs)
+
+
 FEATURES: Mapping[str, Cut] = {
     "auto": _auto,
     "pixels": _pixels,
@@ -144,6 +178,12 @@ FEATURES: Mapping[str, Cut] = {
     "quickshift": _quickshift,
     "felzenszwalb": _felzenszwalb,
     "columns": _columns,
+    "groups": _groups,
     "channels": _channels,
+    "windows": _windows,
+    "windows-by-channel": _windows,
     "inputs": _whole,
+    "tokens": _text,
+    "words": _text,
+    "sentences": _text,
 }

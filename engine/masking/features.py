@@ -72,12 +72,13 @@ class Features:
 
     ``labels`` holds, by input name, integers that broadcast to the input's feed (a leading axis of one included): the
     feature 0..M-1 that an element belongs to, or -1 where the element is always present. One feature may span
-    several inputs. Inputs without labels are always present.
+    several inputs. Inputs without labels are always present. The labels of an input of strings may have an axis more,
+    for the words of its string.
     """
 
     names: Sequence[str]
     labels: dict[str, np.ndarray]
-    kind: str = "labels"  # pixels, elements, grid, superpixels, columns, channels, inputs, labels
+    kind: str = "labels"  # or pixels, elements, grid, superpixels, columns, groups, channels, windows, words, inputs
     _slices: dict[str, slice | None] = field(init=False, repr=False, default_factory=dict)
     _places: dict[str, np.ndarray] = field(init=False, repr=False, compare=False, default_factory=dict)
 
@@ -134,14 +135,21 @@ class Features:
         """Spread a value per feature (M,) over the elements: by input name, arrays of the given shapes.
 
         Every element carries the value of its feature (as in Captum's ablation); what is always present gets zero.
+        An element that holds several features, a string of words, gets their sum.
         """
         padded = np.append(np.asarray(values, dtype=np.float64), 0.0)
         return {
-            name: np.broadcast_to(padded[self.labels[name]], shape).copy()
+            name: self._spread(padded, self.labels[name], shape)
             if name in self.labels
             else np.zeros(shape, dtype=np.float64)
             for name, shape in shapes.items()
         }
+
+    @staticmethod
+    def _spread(padded: np.ndarray, labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        if labels.ndim == len(shape) + 1:
+            return np.full(shape, padded[np.unique(labels[labels >= 0])].sum())
+        return np.broadcast_to(padded[labels], shape).copy()
 
 
 def _run(labels: np.ndarray) -> slice | None:

@@ -9,6 +9,8 @@ import numpy as np
 
 from ..errors import SettingError, nearest, printable
 from ..files import excerpt
+from ..inputs.text_inputs import companion
+from ..inputs.tokenizer import stand_in_codes
 from ..spec import complete_spec
 
 if TYPE_CHECKING:
@@ -34,6 +36,10 @@ class MaskedInput:
     spec: InputSpec
     batch_axis: int | None = 0  # where the model has it; None if no input of the model has one
     columns: tuple[str, ...] = ()
+    rate: float = 0.0  # steps of a series per second, 0 if that is not known
+    channels: tuple[str, ...] = ()
+    stand_ins: Mapping[str, int] | None = None  # codes of tokens by role, where a text went in; None elsewhere
+    spans: tuple[tuple[int, int], ...] = ()  # where the tokens of that text are; (0, 0) for special ones
 
     @property
     def inner(self) -> tuple[int, ...]:
@@ -111,7 +117,8 @@ class MaskedInput:
 def masked_inputs(model: Model, sample: Sample) -> dict[str, MaskedInput]:
     """Return the inputs that can be masked, by name, in the model's order.
 
-    These have a row per instance and at least one axis. What the spec leaves open is inferred from names, dtypes and
+    These have a row per instance and at least one axis, and are no states of a recurrent network: those stay as they
+    are. What the spec leaves open is inferred from names, dtypes and
     shapes, but not which axis of a series is time. SettingError if the spec contradicts the model, or if there is no
     such input.
     """
@@ -131,9 +138,12 @@ def masked_inputs(model: Model, sample: Sample) -> dict[str, MaskedInput]:
             spec.inputs[info.name],
             info.batch_axis,
             columns.get(info.name, ()),
+            *_of_series(spec.inputs[info.name], sample),
+            *((stand_in_codes(sample.preprocessing), sample.spans) if sample.text_input == info.name else ()),
         )
         for info in model.inputs
         if sample.feeds[info.name].ndim and (info.batch_axis is not None or not batched)
+        if spec.inputs[info.name].modality != "state"
     }
     if not found:
         raise SettingError("no input of this model can be masked: all are scalars or the same for all rows")
@@ -152,6 +162,23 @@ def _letters(info: InputInfo, layout: str, rank: int, *, batched: bool) -> str:
     at = info.batch_axis if batched and info.batch_axis is not None else None
     inner = layout if at is None else layout[:at] + layout[at + 1 :]
     return "." + inner.replace("N", ".")
+
+
+def blendable(inputs: Mapping[str, MaskedInput]) -> dict[str, MaskedInput]:
+    """Return the inputs without the masks, types and positions that go with codes of tokens.
+
+    These describe the tokens: a stand-in of their own would contradict what stands in the places of the tokens.
+    """
+    texts = [name for name, e in inputs.items() if e.spec.modality == "text" or e.stand_ins is not None]
+    has_codes = any(not companion(name) for name in texts)
+    return {name: entry for name, entry in inputs.items() if not (has_codes and companion(name))}
+
+
+def _of_series(entry: InputSpec, sample: Sample) -> tuple[float, tuple[str, ...]]:
+    """Return the rate and the names of the channels of a series: those of the file, else those of the spec."""
+    if sample.series_input != entry.name:
+        return entry.rate, entry.channels
+    return sample.rate or entry.rate, sample.channels or entry.channels
 
 
 def _columns(model: Model, spec: ModelSpec, sample: Sample) -> dict[str, tuple[str, ...]]:
@@ -178,7 +205,7 @@ def chosen(inputs: Mapping[str, MaskedInput], name: str, model_inputs: Iterable[
     known = [info.name for info in model_inputs]
     if name in known:
         raise SettingError(
-            f"input '{excerpt(name)}' cannot be masked: it is a scalar or the same for all rows",
+            f"input '{excerpt(name)}' cannot be masked: it is a scalar, a state, or the same for all rows",
             tip="inputs that can be: " + ", ".join(f"'{excerpt(n)}'" for n in inputs),
         )
     raise SettingError(f"the model has no input '{printable(name)[:60]}'", tip=nearest(name[:200], known))

@@ -56,10 +56,11 @@ def channels(entry: MaskedInput) -> Features:
     count = entry.feed.shape[axis]
     colour = entry.spec.preprocessing.colour if entry.spec.preprocessing else ""
     spelled: Sequence[object] = colour if len(colour) == count == 3 else range(count)
+    names = entry.channels if len(entry.channels) == count else tuple(f"channel {c}" for c in spelled)
     shape = [1] * entry.feed.ndim
     shape[axis] = count
     labels = np.arange(count, dtype=np.int64).reshape(shape)
-    return Features(tuple(f"channel {c}" for c in spelled), {entry.name: labels}, "channels")
+    return Features(names, {entry.name: labels}, "channels")
 
 
 def columns(entry: MaskedInput) -> Features:

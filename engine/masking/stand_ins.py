@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +28,7 @@ def constant(entry: MaskedInput, number: float) -> np.ndarray:
     if entry.holds_text:
         raise SettingError(
             f"input {entry} takes text, for which no number can stand in",
-            tip="use background rows, or a dict by input name with a text for this input",
+            tip="use background rows (baseline=rows.csv, or in the spec), or a dict by input name with a text",
         )
     if not _holds(entry.feed.dtype, number):
         raise SettingError(f"input {entry} cannot hold the baseline {excerpt(number)}")
@@ -61,22 +62,33 @@ def summary(entry: MaskedInput, rows: np.ndarray | None, statistic: Statistic) -
 
 def mean(values: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     """Return the mean over the axes, which are kept."""
-    return np.asarray(values.mean(axis=axes, keepdims=True))
+    return _of_known(np.mean, np.nanmean, values, axis=axes, keepdims=True)
 
 
 def deviation(values: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     """Return the standard deviation over the axes, which are kept."""
-    return np.asarray(values.std(axis=axes, keepdims=True))
+    return _of_known(np.std, np.nanstd, values, axis=axes, keepdims=True)
 
 
 def median(values: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     """Return the median over the axes, which are kept."""
-    return np.asarray(np.median(values, axis=axes, keepdims=True))
+    return _of_known(np.median, np.nanmedian, values, axis=axes, keepdims=True)
 
 
 def quartiles(values: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     """Return the 25, 50 and 75 % quantiles over the axes, which are kept, with linear interpolation."""
-    return np.asarray(np.quantile(values, (0.25, 0.5, 0.75), axis=axes, keepdims=True))
+    return _of_known(np.quantile, np.nanquantile, values, (0.25, 0.5, 0.75), axis=axes, keepdims=True)
+
+
+def _of_known(
+    whole: Callable[..., Any], known: Callable[..., Any], values: np.ndarray, *arguments: Any, **options: Any
+) -> np.ndarray:
+    """Return a statistic of the values that are not missing; NaN where all are."""
+    if not np.isnan(values).any():
+        return np.asarray(whole(values, *arguments, **options))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a column without any value
+        return np.asarray(known(values, *arguments, **options))
 
 
 def blurred(entry: MaskedInput, sigma: float) -> np.ndarray:

@@ -20,8 +20,11 @@ ARGUMENTS = {
     "quickshift": "quickshift:4",
     "felzenszwalb": "felzenszwalb:100",
     "blur": "blur:10",
+    "windows": "windows:10",
+    "windows-by-channel": "windows-by-channel:10",
     "noise": "noise:0.1",
     "background": "background:100",
+    "kmeans": "kmeans:10",
 }
 
 

@@ -12,7 +12,7 @@ from .colour import INK, MUTED, RULE, colour_of
 from .naming import namer
 from .sheet import BODY, FOOT, MARGIN, POINTS, SMALL, Sheet, fitted, height_of, tick_places, width_of, wrapped
 from .title import head_height, head_width, write_head
-from .wording import aligned, number, quantity, target_name, tick_labels, unit
+from .wording import aligned, number, quantity, scale_of, tick_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,8 +66,7 @@ def bars(explanation: Explanation, top: int, *, title: bool | str, size: tuple[f
     draw_bars(left, rows, 1 if stacked else 0, quantity(explanation))
     if stacked:
         right = Panel.on(sheet, (box[0] + panel + GAP, *box[1:]), lines)
-        label = f"{unit(explanation)} of {target_name(explanation)}"
-        draw_waterfall(right, rows, float(explanation.baseline_score or 0), explanation.score, label)
+        draw_waterfall(right, rows, float(explanation.baseline_score or 0), explanation.score, scale_of(explanation))
     sheet.paragraph(MARGIN, tall - foot + 0.55, notes)
     return sheet.figure
 

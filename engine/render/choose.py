@@ -1,14 +1,18 @@
-"""Which picture an explanation gets: a map, a coloured series, or bars."""
+"""Which picture an explanation gets: a map, a coloured series or text, or bars."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..marked_text import marked_text
 from .bars import bars
 from .colour import OPACITY, mode_for
 from .image import Look, overlay
+from .matrix import MATRIX, has_matrix, matrix
 from .plane import plane_of
-from .series import coloured_line, series_of
+from .series import coloured_line
+from .signals import series_of
+from .text import coloured_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,22 +33,49 @@ def figure(
 ) -> Figure:
     """Return a matplotlib figure of an explanation, made without pyplot and without a display.
 
-    An image gets its picture and the map over it; a series its line, coloured; named features and anything else a bar
-    each for the ``top`` strongest and one for the sum of all others, with a waterfall where the values add up to the
-    score. Colours start at 0 and are never stretched to the values; their limits are written below.
+    An image gets its picture and the map over it; a series its line, coloured; a text its words on coloured grounds;
+    named features and anything else a bar each for the ``top`` strongest and one for the sum of all others, with a
+    waterfall where the values add up to the score. Colours start at 0 and are never stretched to the values; their
+    limits are written below.
 
     ``mode`` is for maps and series: 'signed', 'centred' (relative to the mean of the map), 'magnitude', 'positive' or
     'error' (the standard error); None is 'centred' for RISE, whose values are all positive, and 'signed' for all else.
+    'matrix' draws the matrix of tokens of an attention method, as is done where these are no image or series.
     ``alpha`` is the opacity of the strongest colour. ``outlines`` draws the borders of features; None draws them where
     they are coarse enough. ``title`` may be a text; ``size`` is width and height in inches; ``input_name`` chooses the
-    input to be drawn. Raises ``SettingError`` where a setting does not fit the explanation.
+    input to be drawn; without it, named features of several inputs that are no photograph are drawn as bars, all
+    together. Raises ``SettingError`` where a setting does not fit the explanation.
     """
+    if mode == MATRIX:
+        return matrix(explanation, title=title, size=size, input_name=input_name)
     look = Look(mode, alpha, outlines)
     mode_for(explanation, mode)
-    found = series_of(explanation, input_name)
-    if found is not None:
-        return coloured_line(explanation, *found, mode, title=title, size=size)
-    plane = plane_of(explanation, input_name)
+    mixed = not input_name and _is_mixed(explanation)
+    drawn = None if mixed else _of_modality(explanation, mode, title=title, size=size, input_name=input_name)
+    if drawn is not None:
+        return drawn
+    plane = None if mixed else plane_of(explanation, input_name)
     if plane is not None:
         return overlay(explanation, plane, look, title=title, size=size)
+    if has_matrix(explanation):
+        return matrix(explanation, title=title, size=size, input_name=input_name)
     return bars(explanation, top, title=title, size=size)
+
+
+def _of_modality(
+    explanation: Explanation, mode: str | None, *, title: bool | str, size: tuple[float, float] | None, input_name: str
+) -> Figure | None:
+    """Return the picture of a series or a text, None for anything else."""
+    found = series_of(explanation, input_name)
+    if found is not None:
+        return coloured_line(explanation, found, mode, title=title, size=size)
+    marked = marked_text(explanation)
+    if marked is None or (explanation.sample is not None and input_name not in {"", explanation.sample.text_input}):
+        return None
+    return coloured_text(explanation, marked, mode, title=title, size=size)
+
+
+def _is_mixed(explanation: Explanation) -> bool:
+    """Say whether named features lie in several inputs, none of which is a photograph."""
+    pictured = explanation.sample is not None and explanation.sample.image is not None
+    return explanation.feature_values is not None and len(explanation.feature_labels) > 1 and not pictured

@@ -13,7 +13,8 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, ListedColormap, Normalize
 
 from ..errors import InputError, SettingError, nearest, printable
-from .wording import aligned, number, quantity
+from ..palette import FADE, SIGNED
+from .wording import ATTENTION, aligned, number, quantity
 
 if TYPE_CHECKING:
     from matplotlib.colors import Colormap
@@ -32,15 +33,16 @@ LOWERS_PALE = "#9dbfdc"
 MODES = ("signed", "centred", "magnitude", "positive", "error")
 PERCENTILE = 99.5
 OPACITY = 0.85  # of the strongest colour over the picture
-FADE = 0.6  # exponent of opacity over |value|: below 1, weak values stay visible
 
 _COLOURS = {
-    "signed": ["#123f80", "#2166ac", "#4a98cf", "#a9d3ea", "#f7f7f7", "#fbbfa0", "#ec6f4e", "#c4202f", "#8a0a26"],
+    "signed": list(SIGNED),
     "magnitude": ["#f6f4f9", "#c0add8", "#8a5db5", "#5e2c94", "#3b0a6b"],
     "positive": ["#f7f7f7", "#fbbfa0", "#ec6f4e", "#c4202f", "#8a0a26"],
     "error": ["#f4f7f2", "#b0d9a4", "#5cae6b", "#217a42", "#064a22"],
 }
 _COLOURS["centred"] = _COLOURS["signed"]
+_PLAIN = {"signed", "positive"}
+_LOOKED = "Attention tells what is read, not whether it raises the score."
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +122,8 @@ def scale(explanation: Explanation, data: np.ndarray, mode: str, error: np.ndarr
     low = -high if mode in {"signed", "centred"} else 0.0
     ends = (bool(drawn.min() < low), bool(drawn.max() > high))
     extend = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[ends]
-    notes = (_meaning(mode, middle), _limits(low, high, source))
+    meaning = _LOOKED if explanation.method in ATTENTION and mode in _PLAIN else _meaning(mode, middle)
+    notes = (meaning, _limits(low, high, source))
     return Scale(drawn, mode, low, high, _label(explanation, mode, middle), notes, extend, middle)
 
 

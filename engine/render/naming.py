@@ -14,15 +14,35 @@ if TYPE_CHECKING:
     from ..explanation import Explanation
 
 LONGEST_RAW = 24
+MISSING = "missing"
+TOLD = (" <= ", " > ", " = ", " per ", " is missing", " as it is")  # a feature's name that says what the input has
 
 
 def namer(explanation: Explanation) -> Callable[[int], str]:
     """Return what names the k-th feature, or the k-th element of all inputs: 'worst area = 2019', '[3, 5] = 0.25'."""
     if explanation.feature_values is not None and explanation.feature_names:
-        return lambda k: _with_raw(explanation.feature_names[k], _raw_of_feature(explanation, k))
+        return lambda k: _feature(explanation, k)
     if explanation.feature_values is not None:
         return lambda k: _with_raw(f"feature {k}", _raw_of_feature(explanation, k))
     return lambda k: _element(explanation, k)
+
+
+def _feature(explanation: Explanation, k: int) -> str:
+    """Name a feature: 'age = 40', 'colour = red' of a block of one-hot columns, 'size (3 columns)' of another group."""
+    name = explanation.feature_names[k]
+    members = _members(explanation, k)
+    if len(members) > 1 and any(words in name for words in TOLD):
+        return short(name)
+    if len(members) < 2:
+        return _with_raw(name, _raw_of_feature(explanation, k))
+    category = _category(name, members)
+    return _with_raw(name, category) if category else f"{short(name)} ({len(members)} columns)"
+
+
+def held(explanation: Explanation, k: int) -> str:
+    """Return what the row holds in the k-th feature: its spelling or category, empty for a group of columns."""
+    members = _members(explanation, k)
+    return _category(explanation.feature_names[k], members) if len(members) > 1 else _raw_of_feature(explanation, k)
 
 
 def _with_raw(name: str, raw: str) -> str:
@@ -36,7 +56,9 @@ def _raw_of_feature(explanation: Explanation, k: int) -> str:
         return ""
     name = explanation.feature_names[k] if explanation.feature_names else ""
     if name in sample.columns and len(sample.raw) == len(sample.columns):
-        return short(sample.raw[sample.columns.index(name)], LONGEST_RAW)
+        return short(sample.raw[sample.columns.index(name)], LONGEST_RAW) or MISSING
+    if sample.modality == "table" and any(words in name for words in TOLD):
+        return ""
     found: list[object] = []
     for input_name, labels in explanation.feature_labels.items():
         feed = sample.feeds.get(input_name)
@@ -47,6 +69,31 @@ def _raw_of_feature(explanation: Explanation, k: int) -> str:
         else:
             found.extend(feed[tuple(place)] for place in here[:2])
     return _spelled(found[0]) if len(found) == 1 else ""
+
+
+def _members(explanation: Explanation, k: int) -> list[tuple[str, object]]:
+    """Return name and value of the columns that a feature of a table holds; nothing where names are not known."""
+    sample = explanation.sample
+    if sample is None or len(sample.columns) != sum(feed.size for feed in sample.feeds.values()):
+        return []
+    found: list[tuple[str, object]] = []
+    start = 0
+    for name, feed in sample.feeds.items():
+        labels = explanation.feature_labels.get(name)
+        if labels is not None and labels.size == feed.size:
+            at = np.flatnonzero(labels == k).tolist()
+            found += [(sample.columns[start + place], feed.reshape(-1)[place]) for place in at]
+        start += feed.size
+    return found
+
+
+def _category(name: str, members: list[tuple[str, object]]) -> str:
+    """Return the category that a block of one-hot columns holds, empty where it is none."""
+    ones = [column for column, value in members if value == 1]
+    others = [column for column, value in members if value == 0]
+    if len(ones) == 1 and len(ones) + len(others) == len(members) and all(c.startswith(name) for c, _ in members):
+        return short(ones[0][len(name) :].lstrip("_= "), LONGEST_RAW)
+    return ""
 
 
 def _element(explanation: Explanation, k: int) -> str:
@@ -68,4 +115,6 @@ def _element(explanation: Explanation, k: int) -> str:
 def _spelled(value: object) -> str:
     if isinstance(value, np.bool_ | bool | int | np.integer):
         return str(value)
+    if isinstance(value, float | np.floating) and np.isnan(value):
+        return MISSING
     return number(float(value), 4) if isinstance(value, float | np.floating) else short(value, LONGEST_RAW)

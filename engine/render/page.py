@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError, printable
+from ..marked_text import marked_text
 from ..settings import plain
 from .output import png, write_file
+from .passage import Passage, html_of, passage_of
+from .passage import style as shades
 from .wording import heading, number, short, target_name
 
 if TYPE_CHECKING:
@@ -32,7 +35,8 @@ SHOWN_FEATURES = 10
 class PageSection:
     """A part of a page: title, paragraphs, a PNG picture (empty for none) and facts, name by value.
 
-    ``alternative`` is what is read where the picture cannot be seen; the title and text by default.
+    ``alternative`` is what is read where the picture cannot be seen; the title and text by default. ``passage`` is a
+    text with coloured words (see ``passage``), whose colours mean what ``meaning`` says.
     """
 
     title: str
@@ -40,6 +44,8 @@ class PageSection:
     png: bytes = b""
     facts: Mapping[str, Any] = field(default_factory=dict)
     alternative: str = ""
+    passage: Passage = ()
+    meaning: str = ""
 
 
 def section(explanation: Explanation, text: Sequence[str] = (), **options: Any) -> PageSection:
@@ -55,7 +61,7 @@ def section(explanation: Explanation, text: Sequence[str] = (), **options: Any) 
         facts["completeness gap"] = explanation.gap
     facts["model evaluations"] = explanation.evaluations
     facts["seconds"] = explanation.seconds
-    facts |= {f"setting {name}": value for name, value in explanation.settings.items()}
+    facts |= {f"setting {name}": value for name, value in explanation.settings.items() if value is not None}
     if explanation.sample is not None and explanation.sample.source:
         facts["input"] = explanation.sample.source
     for name in ("provider", "seed", "model_digest"):
@@ -63,10 +69,14 @@ def section(explanation: Explanation, text: Sequence[str] = (), **options: Any) 
             facts[name.replace("_", " ")] = explanation.manifest[name]
     strong = explanation.top_features(SHOWN_FEATURES)
     listed = ", ".join(f"{short(name)} {number(value, sign=True)}" for name, value in strong[:5])
+    marked = None if "input_name" in options else marked_text(explanation)
+    passage, meaning = passage_of(explanation, marked, options.get("mode")) if marked is not None else ((), "")
     return PageSection(
+        passage=passage,
+        meaning=meaning,
         title=heading(explanation),
         text=(*text, *explanation.notes),
-        png=png(explanation, **({"title": False} | options)),
+        png=b"" if passage else png(explanation, **({"title": False} | options)),
         facts=facts,
         alternative=f"Picture of {heading(explanation)}." + (f" Strongest: {listed}." if listed else ""),
     )
@@ -78,7 +88,7 @@ def page(title: str, sections: Sequence[PageSection], path: str | os.PathLike[st
     Raises ``InputError`` where it cannot be written, or a section's picture is not a PNG file.
     """
     whole = Path(path)
-    style = _STYLE.strip()
+    style = _STYLE.strip() + (f"\n{shades()}" if any(part.passage for part in sections) else "")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     write_file(
         whole,
@@ -103,8 +113,9 @@ def _contents(sections: Sequence[PageSection]) -> str:
 
 def _section(place: int, part: PageSection) -> str:
     text = "".join(f"<p>{_safe(line)}</p>" for line in part.text)
+    picture = _picture(part) + (html_of(part.passage, part.meaning) if part.passage else "")
     return _SECTION.format(
-        place=place, title=_safe(part.title), text=text, picture=_picture(part), facts=_facts(part.facts)
+        place=place, title=_safe(part.title), text=text, picture=picture, facts=_facts(part.facts)
     )
 
 

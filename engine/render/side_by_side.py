@@ -128,7 +128,7 @@ def _name(sheet: Sheet, box: tuple[float, float, float, float], text: str, below
 
 def _told_apart(explanation: Explanation, explanations: Sequence[Explanation]) -> str:
     """Return the line below a panel's title: its target where targets differ, else its expense."""
-    if len({(target_name(e), e.score) for e in explanations}) > 1:
+    if len({(target_name(e), number(e.score)) for e in explanations}) > 1:
         return outcome(explanation)
     return evaluations(explanation) if explanation.evaluations else ""
 

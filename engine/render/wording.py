@@ -13,7 +13,13 @@ if TYPE_CHECKING:
     from ..explanation import Explanation
 
 LONGEST_NAME = 44
+ROUNDING = 1e-9  # of the scores
 UNITS = {"logit": "logit", "probability": "probability"}
+ATTENTION = {
+    "attention-flow": "flow of attention",
+    "attention-map": "attention weight",
+    "attention-rollout": "share by attention rollout",
+}
 
 
 def number(value: float, digits: int = 3, *, sign: bool = False) -> str:
@@ -103,12 +109,33 @@ def unit(explanation: Explanation) -> str:
     return UNITS.get(space, "score") if isinstance(space, str) else "score"
 
 
+def is_regression(explanation: Explanation) -> bool:
+    """Say whether the target is a number that the model predicts, rather than the score of a class."""
+    spec: Any = explanation.manifest.get("spec")
+    return isinstance(spec, dict) and spec.get("task") == "regression" and unit(explanation) == "score"
+
+
+def amount(explanation: Explanation) -> str:
+    """Return the unit of what a regression predicts, with a space before it; empty where it is not known."""
+    spec: Any = explanation.manifest.get("spec")
+    known = spec.get("unit") if isinstance(spec, dict) and is_regression(explanation) else ""
+    return f" {short(known, 20)}" if known and isinstance(known, str) else ""
+
+
+def scale_of(explanation: Explanation) -> str:
+    """Return what the score is: 'logit of tabby (281)', 'predicted price, EUR'."""
+    if is_regression(explanation):
+        known = amount(explanation).strip()
+        return f"predicted {target_name(explanation)}" + (f", {known}" if known else "")
+    return f"{unit(explanation)} of {target_name(explanation)}"
+
+
 def quantity(explanation: Explanation) -> str:
     """Return what the values are, in the unit of the score."""
-    of_target = f"{unit(explanation)} of {target_name(explanation)}"
+    of_target = scale_of(explanation)
     if explanation.method == "rise":
         return f"mean {of_target} while kept"
-    return f"effect on the {of_target}"
+    return ATTENTION.get(explanation.method, f"effect on the {of_target}")
 
 
 def heading(explanation: Explanation) -> str:
@@ -118,6 +145,8 @@ def heading(explanation: Explanation) -> str:
 
 def outcome(explanation: Explanation) -> str:
     """Return the target and its score: 'Egyptian cat (285), score 9.41'."""
+    if is_regression(explanation):
+        return f"{target_name(explanation)}, predicted {number(explanation.score)}{amount(explanation)}"
     kind = "probability" if unit(explanation) == "probability" else "score"
     return f"{target_name(explanation)}, {kind} {number(explanation.score)}"
 
@@ -133,7 +162,13 @@ def subheading(explanation: Explanation) -> str:
     if explanation.baseline_score is not None:
         parts.append(f"baseline score {number(explanation.baseline_score)}")
     if explanation.gap is not None:
-        parts.append(f"completeness gap {number(explanation.gap, 2)}")
+        parts.append(_gap(explanation, explanation.gap))
     if explanation.evaluations:
         parts.append(evaluations(explanation))
     return "  ·  ".join(parts)
+
+
+def _gap(explanation: Explanation, gap: float) -> str:
+    """Say how far the values miss score minus baseline score; rounding is no gap."""
+    size = max(abs(explanation.score), abs(explanation.baseline_score or 0.0))
+    return "the values add up" if abs(gap) <= ROUNDING * size else f"completeness gap {number(gap, 2)}"

@@ -214,3 +214,11 @@ def test_smoothing_goes_around_each_method(run, digit, tmp_path):
     ]
     assert found[0]["settings"]["settings"] == {"value": "absolute"}
     assert len(list((tmp_path / "out").glob("*.smoothgrad-of-*.npz"))) == 2
+
+
+def test_channels_of_an_inner_tensor_are_ablated_by_name(run, digit):
+    result = run("explain", "digits-cnn", digit, "-m", "ablation", "--wrt", "relu1")
+    assert result.exit_code == 0, result.stderr
+    assert "strongest" not in result.stdout
+    assert "\n  channel 2 " in result.stdout
+    assert "18 evaluations" in result.stdout

@@ -117,8 +117,9 @@ def test_unknown_tensor_as_target_and_for_wrt(refused, digit):
     assert "did you mean 'image'?" in refused("explain", "digits-cnn", digit, "-m", "occlusion", "--wrt", "imag")
 
 
-def test_method_that_cannot_explain_inner_tensors(refused, digit):
-    assert "leave out --wrt" in refused("explain", "digits-cnn", digit, "-m", "occlusion", "--wrt", "relu1")
+def test_tensor_that_the_target_does_not_depend_on(refused, digit):
+    said = refused("explain", "digits-cnn", digit, "-m", "ablation", "--target", "relu1[3]", "--wrt", "relu2")
+    assert "does not depend on tensor 'relu2'" in said
 
 
 def test_unknown_method_is_refused_before_the_model_is_read(refused):

@@ -1,9 +1,10 @@
 """Models that draw random numbers themselves say so in every result."""
 
 import numpy as np
-import onnxplain
 import pytest
 from onnx import TensorProto, helper
+
+import onnxplain
 from small_graphs import affine, model_of
 
 
@@ -18,7 +19,7 @@ def test_a_model_that_draws_random_numbers_is_told_of(inside):
         nodes,
         {"x": (TensorProto.FLOAT, ["n", 3])},
         {nodes[-1].output[0]: (TensorProto.FLOAT, ["n", 3])},
-        {"yes": np.array(True)} if inside else None,
+        {"yes": np.bool_(1)} if inside else None,
     )
     model = onnxplain.load(proto.SerializeToString(), device="cpu")
     found = onnxplain.explain(model, np.ones((1, 3), np.float32), "ablation", target=0)

@@ -13,7 +13,6 @@ from onnx import TensorProto, helper
 
 import onnxplain
 from onnxplain import (
-    CapabilityError,
     Explanation,
     InputError,
     InputSpec,
@@ -192,8 +191,9 @@ def test_with_respect_to(pair):
     one = {n: a[:1] for n, a in TWO.items()}
     with pytest.raises(SettingError, match=r"no tensor 'aaa' in this model\n.*did you mean 'aa'"):
         explain(pair, one, "ablation", wrt="aaa")
-    with pytest.raises(CapabilityError, match="it cannot explain with respect to tensor 'bb'"):
-        explain(pair, one, "ablation", wrt="bb")
+    found = explain(pair, one, "ablation", wrt="bb", features="elements")
+    assert found.values.keys() == {"bb"}
+    assert found.values["bb"].tolist() == (one["b"] ** 2).tolist()
 
 
 def test_what_is_asked_for_is_checked_before_any_work(model, monkeypatch):

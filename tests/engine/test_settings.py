@@ -197,9 +197,29 @@ def test_values_on_the_command_line(text, expected):
     assert type(found) is type(expected)
 
 
-NO_VALUES = (
-    "a,b|blur:10|rows.csv|C:\\x|1,a|,|[a]|'|{x = 1}|3 # three|3\ny = 4|2020-01-01|2020-01-01,3|1.5.2|\0|é|[1,2|(1,2"
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{x = 1}", {"x": 1}),
+        ('{x = 3, "y:0" = [1, 2]}', {"x": 3, "y:0": (1, 2)}),
+        ('{"x": "blur:10", "y": 0.5}', {"x": "blur:10", "y": 0.5}),
+        ("{size = ['mean radius', 'mean area']}", {"size": ("mean radius", "mean area")}),
+        ("{a.b = 1}", {"a": {"b": 1}}),
+        ("{}", {}),
+    ],
 )
+def test_braces_make_a_dict_in_toml_or_json(text, expected):
+    assert parse_value(text) == expected
+
+
+@pytest.mark.parametrize("text", ["{", "{x}", "{x = 1", '{"x": null}', "{x = 2020-01-01}", "{x: 1}", "{" * 3000])
+def test_braces_around_no_dict_are_refused(text):
+    with pytest.raises(SettingError, match="is no dict of settings") as caught:
+        parse_value(text)
+    assert "{NAME = 3}" in caught.value.tip
+
+
+NO_VALUES = "a,b|blur:10|rows.csv|C:\\x|1,a|,|[a]|'|3 # three|3\ny = 4|2020-01-01|2020-01-01,3|1.5.2|\0|é|[1,2|(1,2"
 
 
 @pytest.mark.parametrize("text", [*NO_VALUES.split("|"), "", "9" * 5000, "[" * 5000])

@@ -1,4 +1,4 @@
-"""The two models of tables, built from scikit-learn's data: accuracy, outputs, and the files beside them."""
+"""The models of tables: accuracy, outputs, the files beside them, and that ONNX gives what scikit-learn gave."""
 
 import csv
 import json
@@ -9,6 +9,9 @@ import onnx
 import onnxruntime
 import pytest
 
+import onnxplain
+from onnxplain.engine.inputs.table import load_values
+from onnxplain.models import shop
 from onnxplain.models.catalogue import build, path, samples
 
 pytest.importorskip("skl2onnx")
@@ -86,3 +89,50 @@ def test_manifest_records_digest_and_versions_but_no_date(built):
     assert set(manifest) == {"model", "digest", "packages", "built_with", "files"}
     assert set(manifest["built_with"]) == {"numpy", "onnx", "scikit-learn", "skl2onnx"}
     assert manifest["digest"] == manifest["files"][built.name]
+
+
+def built_now(name, home):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ONNXPLAIN_HOME", str(home))
+        return build(name)
+
+
+def held_out(file):
+    """The model, its prediction for each row that was held out, and the true labels."""
+    model = onnxplain.load(file)
+    rows = load_values(str(file.parent / "samples" / "held-out.csv"), model.inputs, model.spec)
+    _, labels = read_table(file.parent / "held-out-labels.csv")
+    return model, model.predict(rows)[model.spec.output], [label for [label] in labels]
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "least"), [("iris-logistic", 38, 0.97), ("breast-cancer-logistic", 143, 0.95)]
+)
+def test_logistic_regressions_classify_well(name, count, least, tmp_path):
+    model, scores, labels = held_out(built_now(name, tmp_path))
+    assert len(labels) == count
+    assert np.mean([model.labels[k] == label for k, label in zip(scores.argmax(axis=1), labels, strict=True)]) >= least
+
+
+def test_boosted_trees_predict_the_course_of_diabetes_in_its_own_unit(tmp_path):
+    file = built_now("diabetes-boosting", tmp_path)
+    model, scores, labels = held_out(file)
+    truth = np.array(labels, dtype=float)
+    assert (model.spec.task, model.labels) == ("regression", ("disease progression",))
+    assert 1 - np.square(truth - scores[:, 0]).sum() / np.square(truth - truth.mean()).sum() > 0.25
+    found = onnxplain.explain(model, f"{file.parent}/samples/held-out.csv:0", "kernel-shap", budget=20_000)
+    assert found.label == "disease progression"
+    assert found.score == pytest.approx(scores[0, 0], rel=1e-6)
+    assert found.feature_values.sum() == pytest.approx(found.score - found.baseline_score, abs=1e-6)
+
+
+def test_pipeline_of_mixed_columns_gives_what_scikit_learn_gives(tmp_path):
+    file = built_now("shop-pipeline", tmp_path)
+    model, scores, labels = held_out(file)
+    people = shop.customers()
+    table = np.array([people.columns[name].astype(object) for name in shop.COLUMNS], dtype=object).T
+    trained = shop.pipeline().fit(table[: -shop.HELD_OUT], people.again[: -shop.HELD_OUT])
+    np.testing.assert_allclose(scores, trained.predict_proba(table[-shop.HELD_OUT :]), atol=1e-5)
+    assert np.isnan(np.array(table[-shop.HELD_OUT :, :2], dtype=float)).any()
+    assert np.mean([shop.CLASSES[k] == label for k, label in zip(scores.argmax(axis=1), labels, strict=True)]) > 0.78
+    assert [i.dtype.kind for i in model.inputs] == ["f", "f", "i", "i", "O", "O", "O"]

@@ -157,7 +157,7 @@ def test_arrays_for_image_models_show_a_picture_only_where_the_preprocessing_is_
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("x.txt", b"hello", "what can be read: images (PNG, JPEG, BMP, WEBP)"),
+        ("x.dat", b"hello", "what can be read: images (PNG, JPEG, BMP, WEBP)"),
         ("x.pdf", b"%PDF-1.4", "looks like a PDF document"),
         ("x.gif", b"GIF89a", "looks like a GIF image"),
         ("x.pkl", b"\x80\x04", "looks like a Python pickle"),

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from onnxplain.engine.errors import InputError, SettingError
-from onnxplain.engine.inputs import table_file
-from onnxplain.engine.inputs.table import load_rows
+from onnxplain.engine.inputs import table, table_file
+from onnxplain.engine.inputs.table import load_rows, load_values
 from onnxplain.engine.spec import InputSpec, ModelSpec
 
 
@@ -59,7 +59,7 @@ def test_every_row_becomes_a_sample_with_its_spelling(csv):
 
 
 def test_a_strange_path_is_kept_in_the_source_and_escaped_in_messages(csv):
-    path = csv("a,b,c\n1,2,3\n1,2,\n", "a\x1b.csv")
+    path = csv("a,b,c\n1,2,3\n1,2,?\n", "a\x1b.csv")
     assert load_rows(f"{path}:0", THREE)[0].source == f"{path}:0"
     assert "\x1b" not in refusal(path, THREE)
 
@@ -187,12 +187,10 @@ def test_other_separators_are_named(csv, separator, words):
 @pytest.mark.parametrize(
     ("cell", "words"),
     [
-        ("", "missing value"),
-        ("  ", "missing value"),
         ("abc", "'abc' is not a number"),
         ("1_000", "'1_000' is not a number"),
         ("0x10", "is not a number"),
-        ("nan", "'nan' is not finite"),
+        ("nane", "is not a number"),
         ("-inf", "is not finite"),
         ("1e39", "'1e39' is too large for float32"),
         ("7;5", "is not a number"),
@@ -206,6 +204,67 @@ def test_cells_that_are_no_numbers_are_named_by_row_and_column(csv, cell, words)
     assert "row 1, column 'b'" in message
     assert "\x1b" not in message
     assert values(load_rows(f"{path}:0", THREE)) == [[[1, 2, 3]]]
+
+
+@pytest.mark.parametrize("cell", ["", "  ", "NA", "n/a", "NaN", "nan", "NULL"])
+def test_missing_numbers_become_nan_and_keep_their_spelling(csv, cell):
+    (sample,) = load_rows(csv(f"a,b,c\n1,{cell},3\n"), THREE)
+    np.testing.assert_array_equal(sample.feeds["x"], np.array([[1, np.nan, 3]], np.float32))
+    assert sample.raw == ("1", cell, "3")
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint8, np.bool_])
+def test_whole_numbers_cannot_be_missing(csv, dtype):
+    message = refusal(csv("x\n1\nNA\n"), [Info("x", ("N", 1), np.dtype(dtype))])
+    assert f"missing value, and {np.dtype(dtype).name} has none" in message
+    assert "row 1, column 'x'" in message
+
+
+def test_missing_text_is_empty_text_unless_the_spec_lists_other_categories(csv):
+    inputs = [Info("deck", ("N", 1), TEXT)]
+    assert values(load_rows(csv("deck,class\n,1\n"), inputs), "deck") == [[[""]]]
+    spec = ModelSpec(inputs={"deck": InputSpec("deck", "table", columns=("deck",), categories={"deck": ("A", "B")})})
+    assert "missing value" in refusal(csv("deck,class\n ,1\n"), inputs, spec)
+    spec = ModelSpec(inputs={"deck": InputSpec("deck", "table", columns=("deck",), categories={"deck": ("", "B")})})
+    assert values(load_rows(csv("deck,class\n,1\n"), inputs, spec), "deck") == [[[""]]]
+
+
+def test_values_of_many_rows_equal_those_of_the_rows_one_by_one(csv, monkeypatch):
+    monkeypatch.setattr(table, "AT_A_TIME", 4)
+    lines = [f"{k},{k / 7!r},{('male', 'female')[k % 2]}" for k in range(11)]
+    lines[5] = " 5 ,NA,1"
+    path = csv("age,fare,sex\n" + "\n".join(lines) + "\n")
+    for source in (path, f"{path}:3-8", f"{path}:10"):
+        rows = np.concatenate([sample.feeds["x"] for sample in load_rows(source, THREE, COLUMNS)])
+        np.testing.assert_array_equal(load_values(source, THREE, COLUMNS)["x"], rows)
+    mixed = csv('name,deck,age\n"Braund, Owen",3,22.5\nBo,4,\n')
+    found = load_values(mixed, MIXED)
+    assert found["name"].tolist() == [["Braund, Owen"], ["Bo"]]
+    assert found["deck"].dtype == np.int64
+    np.testing.assert_array_equal(found["age"], [[22.5], [np.nan]])
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"), [("x", "'x' is not a number"), ("1_0", "not a number"), ("1e39", "too large"), ("inf", "finite")]
+)
+def test_values_of_many_rows_name_the_cell_that_is_wrong(csv, cell, words):
+    path = csv("a,b,c\n" + "1,2,3\n" * 6 + f"1,{cell},3\n")
+    with pytest.raises(InputError, match=words) as caught:
+        load_values(f"{path}:2-6", THREE)
+    assert caught.value.where.endswith("row 6, column 'b'")
+    whole = csv("a,b,c\n" + "1,2,3\n" * 7, "whole.csv")
+    with pytest.raises(InputError, match="there is no row 9: this file has 7"):
+        load_values(f"{whole}:2-9", THREE)
+
+
+def test_separators_other_than_commas_are_noted(csv):
+    assert load_rows(csv("a;b;c\n1;2;3\n"), THREE)[0].preprocessing == {"separator": "semicolon"}
+    assert load_rows(csv("a,b,c\n1,2,3\n"), THREE)[0].preprocessing == {}
+
+
+def test_a_wrong_separator_is_named_where_columns_have_no_names(csv):
+    for separator, words in (("|", "'|'"), (" ", "spaces"), (":", "':'")):
+        assert f"separated by {words}" in refusal(csv("a,b,c\n1,2,3\n".replace(",", separator)), THREE)
 
 
 def test_a_decimal_comma_is_recognised(csv):

@@ -55,8 +55,17 @@ def test_values_are_converted_only_where_nothing_is_lost(make):
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e39])
 def test_what_is_not_finite_in_the_dtype_is_refused(make, bad):
-    with pytest.raises(InputError, match=r"at \[1, 2\]"):
-        converted(np.array([[0, 0, 0], [0, 0, bad]]), only(make(("x", np.zeros((1, 3), np.float32)))))
+    with pytest.raises(InputError, match=r"at \[1, 2, 0, 0\]"):
+        converted(
+            np.array([0, 0, 0, 0, 0, bad]).reshape(2, 3, 1, 1), only(make(("x", np.zeros((1, 3, 2, 2), np.float32))))
+        )
+
+
+def test_nan_is_a_missing_value_in_a_table_but_infinity_is_not(make):
+    entry = only(make(("x", np.zeros((1, 3), np.float32))))
+    assert np.isnan(converted(np.array([[0, 0, 0], [0, 0, np.nan]]), entry)).sum() == 1
+    with pytest.raises(InputError, match=r"at \[0, 1\]"):
+        converted(np.array([[np.nan, np.inf, 0]]), entry)
 
 
 def columns(*names):
@@ -87,10 +96,10 @@ def test_file_fills_a_model_without_batch_axis(make, tmp_path):
         assert read_rows(tmp_path / name, masked_inputs(model, sample), model)["x"].tolist() == [[1, 2], [3, 4]]
 
 
-def test_missing_cell_is_named(make, tmp_path):
-    (tmp_path / "rows.csv").write_text("a,b\n1,2\n3,\n")
+def test_cell_that_is_no_number_is_named(make, tmp_path):
+    (tmp_path / "rows.csv").write_text("a,b\n1,2\n3,x\n")
     model, sample = make(("x", np.zeros((1, 2), np.float32)), spec={"x": columns("a", "b")})
-    with pytest.raises(InputError, match="missing value") as caught:
+    with pytest.raises(InputError, match="'x' is not a number") as caught:
         read_rows(tmp_path / "rows.csv", masked_inputs(model, sample), model)
     assert caught.value.where.endswith("rows.csv, row 1, column 'b'")
 

@@ -20,7 +20,8 @@ sides = st.integers(1, 40)
 @given(st.data(), sides, sides)
 def test_grid_is_a_partition_into_cells_as_equal_as_possible(make, data, height, width):
     rows, columns = data.draw(st.integers(1, height)), data.draw(st.integers(1, width))
-    entry = only(make(("x", np.zeros((1, 3, height, width), np.float32))))
+    image = {"x": {"modality": "image", "layout": "NCHW"}}
+    entry = only(make(("x", np.zeros((1, 3, height, width), np.float32)), spec=image))
     features = partitions.grid(entry, rows, columns)
     labels = features.labels["x"][0, 0]
     assert labels.shape == (height, width)

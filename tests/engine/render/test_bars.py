@@ -55,7 +55,7 @@ def test_a_group_of_columns_has_no_raw_value(of_table):
         feature_names=("person", "money"),
         feature_labels={"X": np.array([[0, 1, 0, 0, 1]])},
     )
-    assert [row.name for row in rows_of(grouped, 5)] == ["person", "money"]
+    assert [row.name for row in rows_of(grouped, 5)] == ["person (3 columns)", "money (2 columns)"]
 
 
 def test_what_is_beyond_top_is_one_row_with_its_sum(of_table):

@@ -1,0 +1,83 @@
+"""Memory: the scores of coalitions that have been evaluated, found and kept a chunk at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+
+WORD = 64  # bits
+# SplitMix64 (Steele, Lea and Flood 2014): a bijection of 64-bit words that spreads every bit over all of them.
+_MIX = ((30, np.uint64(0xBF58476D1CE4E5B9)), (27, np.uint64(0x94D049BB133111EB)), (31, np.uint64(1)))
+
+
+class Memory:
+    """Scores of boolean coalitions by a place each; equal coalitions have the same place.
+
+    Coalitions of up to 64 features are told apart by their bits, larger ones by a hash of 64 bits: that two of 65,536
+    have the same by chance happens once in 10**10 times. A place is taken when a coalition is first seen; its score
+    follows.
+    """
+
+    def __init__(self) -> None:
+        self._places: dict[int, int] = {}
+        self._scores = np.empty(0)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def find(self, coalitions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the place of each coalition (B,), and the rows of those never seen before, each once."""
+        known, before = self._places, len(self._places)
+        places = np.array([known.setdefault(key, len(known)) for key in _keys(coalitions).tolist()], dtype=np.intp)
+        if len(known) > len(self._scores):
+            grown = np.full(max(2 * len(self._scores), len(known), 256), np.nan)
+            grown[: len(self._scores)] = self._scores
+            self._scores = grown
+        rows = np.flatnonzero(places >= before)
+        if len(rows) > len(known) - before:
+            _, first = np.unique(places[rows], return_index=True)
+            rows = rows[first]
+        return places, rows
+
+    def put(self, places: np.ndarray, scores: np.ndarray) -> None:
+        """Keep the scores of these places."""
+        self._scores[places] = scores
+
+    def scores(self, places: np.ndarray) -> np.ndarray:
+        """Return the scores of these places; NaN where none has been put yet."""
+        found: np.ndarray = self._scores[places]
+        return found
+
+    def settled(self, most: int) -> Memory:
+        """Return a memory of what has a score, or an empty one where that is more than ``most`` coalitions."""
+        memory = Memory()
+        if len(self) and not np.isnan(self._scores[: len(self)]).any():
+            if len(self) <= most:
+                memory._places, memory._scores = dict(self._places), self._scores.copy()
+            return memory
+        kept = [(key, place) for key, place in self._places.items() if not np.isnan(self._scores[place])]
+        if len(kept) <= most:
+            memory._places = {key: number for number, (key, _) in enumerate(kept)}
+            memory._scores = self._scores[[place for _, place in kept]]
+        return memory
+
+
+def _keys(coalitions: np.ndarray) -> np.ndarray:
+    """Return a number per coalition (B,): its bits, or a hash of them."""
+    packed = np.packbits(coalitions, axis=1)
+    words = -(-packed.shape[1] * 8 // WORD)
+    padded = np.zeros((len(packed), words * 8), dtype=np.uint8)
+    padded[:, : packed.shape[1]] = packed
+    parts = padded.view(np.uint64)
+    if words == 1:
+        return parts[:, 0]
+    key = np.zeros(len(packed), dtype=np.uint64)
+    for word in range(words):
+        key = _mixed(key ^ parts[:, word])
+    return key
+
+
+def _mixed(key: np.ndarray) -> np.ndarray:
+    key = key + np.uint64(0x9E3779B97F4A7C15)
+    for shift, factor in _MIX:
+        key = (key ^ (key >> np.uint64(shift))) * factor
+    return key

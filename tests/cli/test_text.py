@@ -1,0 +1,136 @@
+"""Texts on the command line: --text, .txt files, tokenizers, colours in the terminal, and what inspect says."""
+
+import json
+
+import numpy as np
+import pytest
+
+from onnxplain import Explanation
+from onnxplain.cli import demo
+from onnxplain.cli.demo_text import text_scenes
+from onnxplain.cli.marked import coloured
+from onnxplain.models import catalogue
+from text_models import SENTENCE, string_model, token_model, tokenizer, written
+
+
+def test_text_is_explained_word_by_word_and_saved_under_its_words(run, tmp_path):
+    written(tmp_path, token_model(), tokenizer())
+    result = run("explain", "model.onnx", "--text", SENTENCE, "-m", "exact-shapley", "-t", "1", "-o", "out")
+    assert result.exit_code == 0, result.stderr
+    words = [line.split()[0] for line in result.stdout.splitlines() if line.strip().endswith(("+2", "+1.5", "+0.25"))]
+    assert words == ["wonderful", "moving", "film"]
+    names = {p.name for p in (tmp_path / "out").iterdir()}
+    stem = "a-wonderful-moving-film.exact-shapley"
+    assert names == {f"{stem}.npz", f"{stem}.png", "index.html"}
+    assert Explanation.load(tmp_path / "out" / f"{stem}.npz").sample.text == SENTENCE
+    assert 'class="raises20" title="+2"' in (tmp_path / "out" / "index.html").read_text()
+    assert run("replay", f"out/{stem}.npz").exit_code == 0
+
+
+def test_several_texts_and_files_get_files_of_their_own(run, tmp_path):
+    written(tmp_path, string_model())
+    (tmp_path / "review.txt").write_text("a dull film", encoding="utf-8")
+    texts = ["--text", "a film", "--text", "a film!", "--text", "../../x/y: z", "--text", "?!"]
+    result = run("explain", "model.onnx", "review.txt", *texts, "-m", "ablation", "-o", "out", "--format", "svg")
+    assert result.exit_code == 0, result.stderr
+    stems = {p.name.removesuffix(".ablation.npz") for p in (tmp_path / "out").glob("*.npz")}
+    assert stems == {"review", "a-film", "a-film-2", "x-y-z", "text"}
+
+
+def test_json_document_names_the_words(run, tmp_path):
+    written(tmp_path, string_model())
+    result = run("explain", "model.onnx", "--text", SENTENCE, "-m", "ablation", "-t", "1", "--json")
+    (found,) = json.loads(result.stdout)["results"]
+    assert {f["name"]: f["value"] for f in found["features"]}["wonderful"] == pytest.approx(2.0)
+    assert found["input"]["text"] == SENTENCE
+
+
+def test_short_texts_get_exact_shapley_values_unless_asked_otherwise(run, tmp_path):
+    written(tmp_path, string_model())
+    assert "using exact-shapley" in run("explain", "model.onnx", "--text", SENTENCE).stderr
+    assert "using occlusion" in run("explain", "model.onnx", "--text", "a film " * 10).stderr
+
+
+def test_one_of_file_and_text_must_be_given(run, tmp_path):
+    written(tmp_path, string_model())
+    result = run("explain", "model.onnx")
+    assert result.exit_code == 2
+    assert "--text" in result.stderr
+
+
+def test_missing_tokenizer_is_told_and_one_can_be_named(run, tmp_path):
+    written(tmp_path, token_model())
+    tokenizer().save(str(tmp_path / "mine.json"))
+    result = run("explain", "model.onnx", "--text", SENTENCE, "-m", "ablation")
+    assert result.exit_code == 3
+    assert "there is no tokenizer" in result.stderr
+    assert "--tokenizer" in result.stderr
+    assert result.stderr.count("\n") <= 6
+    (tmp_path / "review.txt").write_text(SENTENCE)
+    for given in (["--text", SENTENCE], ["review.txt"]):
+        assert run("explain", "model.onnx", *given, "-m", "ablation", "--tokenizer", "mine.json").exit_code == 0
+
+
+def test_a_text_that_cannot_be_explained_does_not_stop_the_rest(run, tmp_path):
+    written(tmp_path, string_model())
+    result = run("explain", "model.onnx", "--text", " ", "--text", "a film", "-m", "ablation")
+    assert result.exit_code == 4
+    assert "the text is empty" in result.stderr
+
+
+def test_inspect_says_how_texts_go_in_and_what_is_missing(run, tmp_path):
+    written(tmp_path, token_model())
+    assert "lacks a tokenizer: put tokenizer.json beside the model" in run("inspect", "model.onnx").stdout
+    tokenizer().save(str(tmp_path / "tokenizer.json"))
+    said = run("inspect", "model.onnx").stdout
+    assert "texts by " in said
+    assert "tokenizer.json" in said
+    found = json.loads(run("inspect", "model.onnx", "--json").stdout)["preprocessing"]
+    assert found["input_ids"]["text"]["missing"] == ""
+    assert found["attention_mask"]["text"] is None
+    written(tmp_path, string_model(), name="strings")
+    assert "takes a text as it is" in run("inspect", "strings.onnx").stdout
+
+
+def result_of(tmp_path, text=SENTENCE):
+    import onnxplain
+
+    model = onnxplain.load(written(tmp_path, string_model()), device="cpu")
+    return onnxplain.explain(model, onnxplain.Text(text), "ablation", target=1)
+
+
+def test_terminal_shows_the_sentence_with_coloured_words(tmp_path):
+    shown = coloured(result_of(tmp_path), force="truecolor")
+    assert "48;2;138;10;38mwonderful\x1b" in shown  # the strongest, on the darkest red
+    assert "\x1b[" not in shown.split("wonderful")[0].strip().split("a")[0]  # "a" is worth nothing: left as it is
+    assert coloured(result_of(tmp_path)) == ""  # not a terminal
+
+
+def test_terminal_gets_no_escapes_of_the_text(tmp_path):
+    shown = coloured(result_of(tmp_path, "a dull\x1b]0;evil\x07 film [bold]x[/bold] \u202e"), force="truecolor")
+    assert "\x1b]" not in shown
+    assert "\x07" not in shown
+    assert "\u202e" not in shown
+    assert "bold" in shown
+
+
+def test_demonstration_without_a_model_of_texts_says_how_to_get_one(capsys):
+    assert text_scenes(demo.Scene, is_ready=lambda _: False, is_built=lambda _: False) == []
+    assert "onnxplain models build tfidf-sentiment" in capsys.readouterr().err
+
+
+def test_demonstration_takes_the_encoder_where_it_has_been_built(monkeypatch, tmp_path):
+    monkeypatch.setattr(catalogue, "samples", lambda _: [tmp_path / "other.txt", tmp_path / "wonderful.txt"])
+    for ready, name in ((True, "minilm-sentiment"), (False, "tfidf-sentiment")):
+        (scene,) = text_scenes(demo.Scene, is_ready=lambda _, ready=ready: ready, is_built=lambda _: True)
+        assert (scene.model, scene.source) == (name, str(tmp_path / "wonderful.txt"))
+
+
+def test_numbers_of_a_long_text_fit_the_page(run, tmp_path):
+    written(tmp_path, string_model())
+    (tmp_path / "long.txt").write_text("a wonderful film, a dull film. " * 80)
+    result = run("explain", "model.onnx", "long.txt", "-m", "ablation", "-t", "1", "-o", "out")
+    assert result.exit_code == 0, result.stderr
+    values = Explanation.load(tmp_path / "out" / "long.ablation.npz").feature_values
+    assert len(values) == 80 * 8
+    assert np.isclose(values.sum(), 80 * 0.5, atol=1e-3)
