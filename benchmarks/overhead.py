@@ -44,6 +44,7 @@ def main(pairs: dict[int, int] | None = None) -> list[dict[str, Any]]:
             "occlusion": ("occlusion", occlusion_settings(evaluations)),
             "rise": ("rise", {"masks": evaluations}),
             "kernel-shap": ("kernel-shap", {"features": "slic:50", "budget": evaluations}),
+            "shapley": ("shapley", {"features": "slic:50", "budget": evaluations}),
             "lime": ("lime", {"features": "slic:50", "samples": evaluations}),
         }
         for name, (method, settings) in methods.items():

@@ -56,6 +56,27 @@ def section(plugin: onnxplain.Plugin) -> str:
     return "\n\n".join(parts)
 
 
+def metrics() -> str:
+    """Return the metrics: what each means, which end is good, its range, what it costs, and its source."""
+    rows = []
+    for plugin in onnxplain.methods("metric"):
+        facts = plugin.to_json()
+        low, high = facts.get("range") or (None, None)
+        reach = f"{'-∞' if low is None else f'{low:g}'} to {'∞' if high is None else f'{high:g}'}"
+        name = f"[`{plugin.name}`](methods.md#{plugin.name})"
+        rows.append(
+            (
+                name,
+                facts.get("meaning") or plugin.summary,
+                facts.get("better") or "",
+                reach,
+                facts.get("cost") or "",
+                plugin.source,
+            )
+        )
+    return table(("metric", "what it says", "better", "range", "evaluations", "source"), rows)
+
+
 def models() -> str:
     """Return the demonstration models."""
     rows = [(f"`{r.name}`", r.title, r.task, r.modality, r.licence) for r in onnxplain.models.recipes()]
@@ -107,6 +128,26 @@ def measured(name: str) -> str:
     return f"{table(tuple(k.replace('_', ' ') for k in head), rows)}\n\n*{result['about']}. {where}.*"
 
 
+def shapley_error() -> str:
+    """Return the error of each estimator of Shapley values at each budget, the mean over all games."""
+    path = ROOT / "benchmarks" / "results" / "shapley-error.json"
+    if not path.exists():
+        return "*not measured yet: `make bench`*"
+    result = json.loads(path.read_text(encoding="utf-8"))
+    found = {(row["what"], row["budget"]): row for row in result["rows"] if row["game"] == "all"}
+    budgets = sorted({budget for _, budget in found})
+    rows = []
+    for what in dict.fromkeys(what for what, _ in found):
+        mine = [found.get((what, budget), {}) for budget in budgets]
+        rows.append((what, *(f"{row['error']:.2g}" if "error" in row else "" for row in mine)))
+        if what.startswith("onnxplain") and all("coverage" in row for row in mine if row):
+            shares = (f"{100 * row['coverage']:.0f} %" if row else "" for row in mine)
+            rows.append(("… within two standard errors", *shares))
+    versions = ", ".join(f"{package} {version}" for package, version in result["versions"].items())
+    where = f"{result['date']}, {result['cores']} cores of {result['cpu']}, Python {result['python']}, {versions}"
+    return f"{table(('evaluations', *map(str, budgets)), rows)}\n\n*{where}.*"
+
+
 def _figure(value: Any) -> str:
     return f"{value:,.3f}" if isinstance(value, float) else str(value)
 
@@ -115,7 +156,12 @@ TABLES = {
     "commands": commands,
     "house": house,
     "methods": methods,
+    "metrics": metrics,
     "models": models,
     "settings": settings,
-    **{f"measured {name}": partial(measured, name) for name in ("startup", "memory", "overhead")},
+    "shapley error": shapley_error,
+    **{
+        f"measured {name}": partial(measured, name)
+        for name in ("startup", "memory", "overhead", "metrics", "evaluate-all", "evaluate-cascade")
+    },
 }

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SettingError, nearest, printable
+from ..masking.choose import resolve_features
 from ..masking.layout import masked_inputs
 
 if TYPE_CHECKING:
+    from ..masking.features import Features
     from ..masking.layout import MaskedInput
     from ..problem import Problem
 
@@ -60,6 +62,14 @@ def maskable(problem: Problem) -> dict[str, Axes]:
         name = problem.baseline.name
         raise SettingError(f"the baseline '{printable(name)}' stands in for no input", tip="give another baseline")
     return found
+
+
+def words_of(problem: Problem) -> Features | None:
+    """Return the words of the text that is explained; None where no text is, or ``wrt`` names another input."""
+    name = problem.sample.text_input
+    if not name or name not in problem.baseline.references or problem.wrt not in {None, name}:
+        return None
+    return resolve_features("words", problem.model, problem.sample)
 
 
 def size_setting(setting: Sizes, axes: Axes, where: str) -> int | tuple[int, ...] | None:

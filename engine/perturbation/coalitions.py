@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 DENSE = 2  # with at most this many pairs per draw, a stratum is listed and shuffled; else repeats are drawn again
+MANY = 20  # there are more coalitions of this size, and of any between it and M/2, than can be listed
 DRAWN_NUMBERS = 1 << 20  # random numbers in memory at a time
 
 
@@ -42,11 +43,16 @@ class Design:
         """Return the sampled coalitions (stop - start, M)."""
         return np.unpackbits(self.packed[start:stop], axis=1, count=self.size).astype(bool)
 
-    def blocks(self, length: int) -> Iterator[tuple[np.ndarray, float | None]]:
-        """Yield coalitions z (at most ``length``, M) and the mass of each pair; None for those sampled."""
+    def listed(self, length: int) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield the coalitions (at most ``length``, M) of each stratum that is enumerated, and its s."""
         for s in self.enumerated:
             for block in _listed(self.size, s, length):
-                yield block, stratum_mass(self.size, s) / pairs_of(self.size, s)
+                yield s, block
+
+    def blocks(self, length: int) -> Iterator[tuple[np.ndarray, float | None]]:
+        """Yield coalitions z (at most ``length``, M) and the mass of each pair; None for those sampled."""
+        for s, block in self.listed(length):
+            yield block, stratum_mass(self.size, s) / pairs_of(self.size, s)
         for start in range(0, len(self.packed), length):
             yield self.sampled(start, start + length), None
 
@@ -64,25 +70,39 @@ def pairs_of(size: int, s: int) -> int:
     return math.comb(size, s) // (2 if 2 * s == size else 1)
 
 
-def design(size: int, pairs: int, rng: np.random.Generator) -> Design:
-    """Choose ``pairs`` pairs (all, where there are fewer).
+def even_mass(size: int, s: int) -> float:
+    """Return a mass that is the same for every size of coalitions: 2 for a stratum, 1 for that of M/2 alone."""
+    return 1.0 if 2 * s == size else 2.0
+
+
+def design(
+    size: int,
+    pairs: int,
+    rng: np.random.Generator,
+    mass_of: Callable[[int, int], float] = stratum_mass,
+    always: int = 1,
+) -> Design:
+    """Choose ``pairs`` pairs (all, where there are fewer), by the masses of the strata.
 
     From the outside in, a stratum is enumerated where its share of the pairs left, by mass, would cover it; the
-    first always is. What is left is dealt out to the other strata in proportion to their mass (systematic sampling:
-    every share is rounded up or down at random, keeping its mean), and drawn from them without repeats. So all
-    sampled pairs stand for the same mass, and a pair's chance to be drawn is in proportion to its kernel weight.
+    first ``always`` are anyway. What is left is dealt out to the other strata in proportion to their mass
+    (systematic sampling: every share is rounded up or down at random, keeping its mean), and drawn from them without
+    repeats. So all sampled pairs stand for the same mass; by default it is that of the Shapley kernel.
     """
     strata = list(range(1, size // 2 + 1))
     left = pairs
     while strata:
-        mass = [stratum_mass(size, s) for s in strata]
-        covered = left * (mass[0] / math.fsum(mass)) >= pairs_of(size, strata[0])
-        if strata[0] > 1 and not covered and left < sum(pairs_of(size, s) for s in strata):
+        mass = [mass_of(size, s) for s in strata]
+        count = pairs_of(size, strata[0])
+        covered = left * (mass[0] / math.fsum(mass)) >= count
+        few = left < count or left < sum(pairs_of(size, s) for s in strata)
+        if strata[0] > always and not covered and few:
             break
-        left -= pairs_of(size, strata.pop(0))
+        left -= count
+        strata.pop(0)
     enumerated = tuple(range(1, size // 2 + 1 - len(strata)))
     if not strata:
-        return Design(size, enumerated, np.empty((0, 1), dtype=np.uint8), 0.0)
+        return Design(size, enumerated, np.empty((0, -(-size // 8)), dtype=np.uint8), 0.0)
     ends = np.append(0.0, np.cumsum(mass)) * (left / math.fsum(mass))
     ends[-1] = left
     dealt = np.diff(np.floor(ends + rng.random())).astype(int)
@@ -92,7 +112,7 @@ def design(size: int, pairs: int, rng: np.random.Generator) -> Design:
 
 def _drawn(size: int, s: int, count: int, rng: np.random.Generator) -> np.ndarray:
     """Draw different pairs of a stratum, uniformly; packed."""
-    if pairs_of(size, s) <= DENSE * count:
+    if pairs_of(size, min(s, MANY)) <= DENSE * count:
         listed = np.concatenate([np.packbits(z, axis=1) for z in _listed(size, s, 1 << 12)])
         return listed[rng.choice(len(listed), count, replace=False)]
     found: dict[bytes, None] = {}

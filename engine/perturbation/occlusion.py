@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from ..findings import of_arrays
+from ..findings import of_arrays, of_features
 from ..masking.features import elements
 from ..registry import PREDICT, register
 from ..settings import Range
-from .axes import check_input_names, maskable
-from .windows import Windows, windows_over
+from .axes import check_input_names, maskable, words_of
+from .windows import Windows, windows_over, words_window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..explanation import Explanation
+    from ..masking.features import Features
     from ..problem import Problem
 
 
@@ -28,15 +29,16 @@ class Occlusion:
 
     An element gets the mean, over the windows W that cover it, of ``score(x) - score(x with W replaced)``, where the
     baseline replaces what a window covers; with ``overlap='sum'``, the sum (PAIR's saliency). A window covers all
-    channels of an image unless a size for the channels is given. The windows of one input leave the others as they
-    are. The last window of an axis is cut off at the end, as in Captum; other libraries leave the rest of the axis out.
+    channels of an image unless a size for the channels is given; over a text it slides word by word. The windows of one
+    input leave the others as they are. The last window of an axis is cut off at the end, as in Captum; other libraries
+    leave the rest of the axis out.
 
     Source: Zeiler and Fergus 2014, Visualizing and Understanding Convolutional Networks, arXiv:1311.2901.
     """
 
     window: Annotated[
         int | tuple[int, ...] | dict[str, Any] | None,
-        "size of the window, one number or one per axis; none: a seventh of each axis, one element of a table",
+        "size of the window, one number or one per axis; none: a seventh of each axis, one element of a table or text",
         Range(1),
     ] = None
     stride: Annotated[
@@ -49,6 +51,9 @@ class Occlusion:
 
     def explain(self, problem: Problem) -> Explanation:
         """Hide each window in turn."""
+        words = words_of(problem)
+        if words is not None:
+            return self._words(problem, words)
         inputs = maskable(problem)
         check_input_names(self.window, inputs, "occlusion.window")
         check_input_names(self.stride, inputs, "occlusion.stride")
@@ -64,6 +69,20 @@ class Occlusion:
         if self.overlap == "average":
             falls = {name: fall / windows[name].coverage() for name, fall in falls.items()}
         return of_arrays(problem, game, {name: fall[None] for name, fall in falls.items()})
+
+    def _words(self, problem: Problem, features: Features) -> Explanation:
+        """Hide each window of neighbouring words in turn."""
+        (name,) = features.labels
+        windows = {name: words_window(name, features.size, self.window, self.stride)}
+        game = problem.game(features, expected=windows[name].count)
+        full, falls = game.full, np.zeros(features.size)
+        scored = _places(windows)
+        for _, scores in game.stream(_coalitions(windows, features.size, game.batch)):
+            for score, (_, place) in zip(scores, scored, strict=False):
+                falls[place] += full - score
+        if self.overlap == "average":
+            falls /= windows[name].coverage()
+        return of_features(problem, game, falls)
 
 
 def _places(windows: dict[str, Windows]) -> Iterator[tuple[str, tuple[slice, ...]]]:

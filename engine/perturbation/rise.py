@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 
 from ..errors import SettingError
-from ..findings import of_arrays
+from ..findings import of_arrays, of_features
 from ..registry import PREDICT, register
 from ..settings import Range
-from .axes import check_input_names, maskable
-from .smooth_masks import draw_masks, features_of, grid_over
+from .axes import check_input_names, maskable, words_of
+from .smooth_masks import Grid, draw_masks, features_of, grid_over
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..explanation import Explanation
+    from ..game import Game
+    from ..masking.features import Features
     from ..problem import Problem
 
 CHECKED_EVERY = 256  # masks, where a tolerance may end the sampling
@@ -32,7 +34,8 @@ class Rise:
 
     ``S = 1 / (N p) sum_i f(x M_i + baseline (1 - M_i)) M_i``. A mask M_i is a grid of cells, each kept with
     probability p, enlarged bilinearly by a cell more than the input and cropped at a random shift; so E[M] = p at
-    every pixel. Along a series the grid has one axis; columns and tokens are kept or dropped whole.
+    every pixel. Along a series the grid has one axis; columns and words are kept or dropped whole. With
+    hard edges the cells are enlarged in steps, and what is dropped is gone: sound that is only softer is heard still.
 
     ``normalise='coverage'`` divides by ``sum_i M_i`` instead of N p: a mean over the masks, weighted by how far they
     keep the pixel, that does not vary with how often a pixel happened to be kept. Enlarging clamps at the edges (as
@@ -50,6 +53,9 @@ class Rise:
         "grid cells along each axis before enlarging (one number, or one per axis); never more than elements",
         Range(1),
     ] = 7
+    edges: Annotated[
+        Literal["auto", "smooth", "hard"], "edges of cells: smooth (the paper's) or hard; auto: hard for sound only"
+    ] = "auto"
     baseline: Annotated[Any, "what replaces hidden pixels: a number, array or name (see docs)"] = "auto"
     normalise: Annotated[
         Literal["probability", "coverage"], "divide by N p (paper) or by how often each pixel was kept"
@@ -63,19 +69,16 @@ class Rise:
 
     def explain(self, problem: Problem) -> Explanation:
         """Score random masks, and average those that keep a pixel."""
+        words = words_of(problem)
+        if words is not None:
+            return self._words(problem, words)
         inputs = maskable(problem)
         check_input_names(self.cells, inputs, "rise.cells")
-        grids = {name: grid_over(axes, self.cells) for name, axes in inputs.items()}
+        grids = {name: grid_over(axes, self.cells, self.edges) for name, axes in inputs.items()}
         features = features_of(inputs, grids)
         count = self._count(problem.baseline.count)
         game = problem.game(features, expected=count)
-        average = MaskAverage(features.size, self.probability, coverage=self.normalise == "coverage", centre=game.full)
-        lengths = _lengths(count, game.batch, None if self.tolerance is None else CHECKED_EVERY)
-        masks = draw_masks(grids, self.probability, (problem.rng(0), problem.rng(1)), lengths)
-        for chunk, scores in game.stream(masks):
-            average.add(chunk, scores)
-            if self._reached(average):
-                break
+        average = self._averaged(problem, game, grids, count)
         return of_arrays(
             problem,
             game,
@@ -83,6 +86,24 @@ class Rise:
             errors=features.expand(average.standard_error()[None]),
             notes=(f"{average.count} masks",),
         )
+
+    def _words(self, problem: Problem, features: Features) -> Explanation:
+        """Keep or hide each word of a text."""
+        count = self._count(problem.baseline.count)
+        game = problem.game(features, expected=count)
+        average = self._averaged(problem, game, {"": Grid((features.size,), (features.size,))}, count)
+        errors, notes = average.standard_error(), (f"{average.count} masks",)
+        return of_features(problem, game, average.mean(), errors=errors, notes=notes)
+
+    def _averaged(self, problem: Problem, game: Game, grids: dict[str, Grid], count: int) -> MaskAverage:
+        average = MaskAverage(game.size, self.probability, coverage=self.normalise == "coverage", centre=game.full)
+        lengths = _lengths(count, game.batch, None if self.tolerance is None else CHECKED_EVERY)
+        masks = draw_masks(grids, self.probability, (problem.rng(0), problem.rng(1)), lengths)
+        for chunk, scores in game.stream(masks):
+            average.add(chunk, scores)
+            if self._reached(average):
+                break
+        return average
 
     def _reached(self, average: MaskAverage) -> bool:
         if self.tolerance is None or average.count % CHECKED_EVERY:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .axes import Axes, Sizes
 
 MOST_CELLS = 7  # per axis, where none are given
+SOUND = 4000  # steps per second from which a series is taken for sound
 ONE_THREAD = 1 << 16  # multiplications in a product of matrices
 ONE_THREAD_VECTOR = 1 << 13  # the same, of a matrix and a vector
 
@@ -29,23 +30,39 @@ ONE_THREAD_VECTOR = 1 << 13  # the same, of a matrix and a vector
 class Grid:
     """The grid of one input: ``cells`` along each axis of ``sizes`` elements.
 
-    An axis with as many cells as elements is left as it is; any other is enlarged and shifted.
+    An axis with as many cells as elements is left as it is; any other is enlarged and shifted: smoothly, or in steps
+    where the grid is not ``smooth``.
     """
 
     sizes: tuple[int, ...]
     cells: tuple[int, ...]
+    smooth: bool = True
+
+    @property
+    def whole(self) -> bool:
+        """True where there is a cell per element."""
+        return self.cells == self.sizes
+
+    @property
+    def drawn(self) -> tuple[int, ...]:
+        """Cells to be drawn along each axis: one more where they are shifted in steps."""
+        pairs = zip(self.sizes, self.cells, strict=True)
+        return tuple(h if self.smooth or n == h else h + 1 for n, h in pairs)
 
     @property
     def hard(self) -> bool:
         """True where every mask is made of zeros and ones."""
-        return self.cells == self.sizes
+        return self.whole or not self.smooth
 
     def enlarged(self, bits: np.ndarray, shifts: np.ndarray) -> np.ndarray:
-        """Turn grids (B, *cells) into masks (B, *sizes), float32, given shifts (B, axes) in [0, 1) of a cell.
+        """Turn grids (B, *drawn) into masks (B, *sizes), float32, given shifts (B, axes) in [0, 1) of a cell.
 
         An axis of n elements and h cells is enlarged to (h + 1) * c elements, c = ceil(n / h), by linear
-        interpolation between the centres of the cells, and n of them are kept from floor(shift * c) on.
+        interpolation between the centres of the cells, and n of them are kept from floor(shift * c) on. Where the grid
+        is not smooth, the masks are booleans: n elements from floor(shift * c) on of h + 1 cells of c elements each.
         """
+        if not self.smooth:
+            return self._stepped(bits, shifts)
         masks = bits.astype(np.float32)
         for axis in reversed(range(len(self.sizes))):
             n, h = self.sizes[axis], self.cells[axis]
@@ -57,6 +74,18 @@ class Grid:
             lead, trail = math.prod(self.cells[:axis]), math.prod(self.sizes[axis + 1 :])
             masks = _products(crops[begins].transpose(0, 2, 1), masks.reshape(len(bits), lead, h, trail))
         return masks.reshape(len(bits), *self.sizes)
+
+    def _stepped(self, bits: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+        masks = bits.reshape(len(bits), *self.drawn)
+        for axis, (n, h) in enumerate(zip(self.sizes, self.cells, strict=True)):
+            if n == h:
+                continue
+            cell = math.ceil(n / h)
+            begins = np.floor(shifts[:, axis] * cell).astype(np.intp)
+            places = (begins[:, None] + np.arange(n)) // cell
+            shape = [len(bits) if k == 0 else n if k == axis + 1 else 1 for k in range(masks.ndim)]
+            masks = np.take_along_axis(masks, places.reshape(shape), axis=axis + 1)
+        return masks
 
 
 def _products(matrices: np.ndarray, masks: np.ndarray) -> np.ndarray:
@@ -73,13 +102,15 @@ def _products(matrices: np.ndarray, masks: np.ndarray) -> np.ndarray:
     return product
 
 
-def grid_over(axes: Axes, cells: Sizes) -> Grid:
+def grid_over(axes: Axes, cells: Sizes, edges: str = "auto") -> Grid:
     """Return the grid that the setting means for one input.
 
     A whole number is the number of cells along every axis but the channels', though never more than elements; a
     tuple has one per axis. A table has a cell per column (or group of columns), and inputs of tokens or other whole
-    numbers, which cannot be blended, one per element.
+    numbers, which cannot be blended, one per element. The edges of cells are 'smooth' or 'hard'; 'auto' makes them hard
+    for sound, which is heard all the same where it is only softer.
     """
+    smooth = edges == "smooth" or (edges == "auto" and axes.entry.rate < SOUND)
     if axes.entry.is_table:
         count = columns(axes.entry).size
         return Grid((count,), (count,))
@@ -89,7 +120,7 @@ def grid_over(axes: Axes, cells: Sizes) -> Grid:
     given = size_setting(cells, axes, "rise.cells")
     if not isinstance(given, tuple):
         most = MOST_CELLS if given is None else given
-        return Grid(sizes, tuple(min(n, most) for n in sizes))
+        return Grid(sizes, tuple(min(n, most) for n in sizes), smooth)
     if len(given) != len(axes.spatial):
         raise SettingError(
             f"rise.cells has {len(given)} numbers for the {len(axes.spatial)} axes of input {axes}",
@@ -98,7 +129,7 @@ def grid_over(axes: Axes, cells: Sizes) -> Grid:
     per_axis = dict(zip(axes.spatial, given, strict=True))
     if any(h > sizes[k] for k, h in per_axis.items()):
         raise SettingError(f"rise.cells {list(given)} are more than input {axes} has elements", tip="give fewer cells")
-    return Grid(sizes, tuple(per_axis.get(k, 1) for k in range(len(sizes))))
+    return Grid(sizes, tuple(per_axis.get(k, 1) for k in range(len(sizes))), smooth)
 
 
 def features_of(inputs: Mapping[str, Axes], grids: Mapping[str, Grid]) -> Features:
@@ -123,18 +154,18 @@ def draw_masks(
     the order of the masks, so that the lengths do not change the draws.
     """
     of_cells, of_shifts = generators
-    hard = all(grid.hard for grid in grids.values())
-    cell_ends = np.cumsum([math.prod(grid.cells) for grid in grids.values()])
+    whole = all(grid.whole for grid in grids.values())
+    cell_ends = np.cumsum([math.prod(grid.drawn) for grid in grids.values()])
     axis_ends = np.cumsum([len(grid.cells) for grid in grids.values()])
     for length in lengths:
         kept = of_cells.random((length, int(cell_ends[-1]))) < probability
-        if hard:
+        if whole:
             yield kept
             continue
         shifts = of_shifts.random((length, int(axis_ends[-1])))
         per_input = zip(np.split(kept, cell_ends[:-1], axis=1), np.split(shifts, axis_ends[:-1], axis=1), strict=True)
         masks = [
-            grid.enlarged(bits.reshape(length, *grid.cells), of_axes).reshape(length, -1)
+            grid.enlarged(bits.reshape(length, *grid.drawn), of_axes).reshape(length, -1)
             for grid, (bits, of_axes) in zip(grids.values(), per_input, strict=True)
         ]
         yield masks[0] if len(masks) == 1 else np.concatenate(masks, axis=1)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import SettingError
+from ..errors import SettingError, printable
 from .axes import size_setting
 
 if TYPE_CHECKING:
@@ -94,6 +94,32 @@ def windows_over(axes: Axes, window: Sizes, stride: Sizes, method: str) -> Windo
         return tuple(v if k in kept else 1 for k, v in enumerate(values))
 
     return Windows(one_channel(axes.sizes), one_channel(size), one_channel(step))
+
+
+def words_window(name: str, count: int, window: Sizes, stride: Sizes) -> Windows:
+    """Return the windows over the ``count`` words of a text; none is one word, and a stride of half the window."""
+
+    def whole(setting: Sizes, key: str) -> int | None:
+        value = setting.get(name) if isinstance(setting, dict) else setting
+        if isinstance(value, tuple | list):
+            value = value[0] if len(value) == 1 else 0
+        if value is not None and not (type(value) is int and 1 <= value <= count):
+            raise SettingError(f"occlusion.{key} is a number of words, 1 to {count} here, not {printable(value)[:60]}")
+        return value
+
+    for setting in (window, stride):
+        if isinstance(setting, dict) and setting.keys() - {name}:
+            raise SettingError(
+                "a text is explained word by word", tip=f"give one number, or {{'{printable(name)}': 3}}"
+            )
+    wide = whole(window, "window") or 1
+    step = whole(stride, "stride") or max(1, wide // 2)
+    if step > wide:
+        raise SettingError(
+            f"occlusion.stride {step} is larger than the window of {wide} words",
+            tip="words between the windows would have no value",
+        )
+    return Windows((count,), (wide,), (step,))
 
 
 def _per_axis(setting: Sizes, axes: Axes, where: str) -> tuple[int, ...] | None:
