@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..engine.capabilities import batching, capabilities, default_target, labels_problem, preprocessing, spec_to_write
 from ..engine.errors import printable
-from .capabilities import batching, capabilities, default_target, labels_problem, preprocessing, spec_to_write
 from .errors import DONE, print_error
 from .lazy import command
 from .model_argument import model_argument, model_json, open_model

@@ -6,16 +6,17 @@ import dataclasses
 import importlib.util
 from typing import TYPE_CHECKING, Any
 
-from ..engine.errors import OnnxplainError, printable
+import numpy as np
+
+from .errors import OnnxplainError, printable
+from .registry import GRADIENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import numpy as np
-
-    from ..engine.model import Model, TensorSpec
-    from ..engine.registry import Plugin
-    from ..engine.spec import InputSpec, ModelSpec
+    from .model import Model, TensorSpec
+    from .registry import Plugin
+    from .spec import InputSpec, ModelSpec
 
 OPEN_SIZES = {"H": 224, "W": 224, "T": 16}  # for axes whose size the model leaves open
 SOUND_RATE = 16_000  # samples per second, where a model asks
@@ -40,8 +41,6 @@ def batching(model: Model) -> tuple[str, str]:
 
 def _made_up(model: Model) -> Iterator[dict[str, np.ndarray]]:
     """Yield one row of numbers from 0 to 1, whole numbers being 0; then with whole numbers of 1, or more time steps."""
-    import numpy as np
-
     known = preprocessing(model)
     for whole, steps in ((0, 0), (1, 0), (0, MORE_STEPS)):
         rng = np.random.default_rng(0)
@@ -49,9 +48,7 @@ def _made_up(model: Model) -> Iterator[dict[str, np.ndarray]]:
 
 
 def _feed(tensor: TensorSpec, known: dict[str, Any], made: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    import numpy as np
-
-    from ..engine.inputs.filling import RATE_NAMES
+    from .inputs.filling import RATE_NAMES
 
     layout, (whole, steps) = known["layout"], made
     if not tensor.shape and tensor.name.lower() in RATE_NAMES:
@@ -76,7 +73,7 @@ def labels_problem(model: Model, reason: str) -> str:
     labels = model.spec.labels
     if not labels or reason:
         return ""
-    from ..engine.target import fitting_labels
+    from .target import fitting_labels
 
     for feeds in _made_up(model):
         try:
@@ -109,7 +106,7 @@ def default_target(model: Model) -> dict[str, Any]:
 
 def preprocessing(model: Model) -> dict[str, dict[str, Any]]:
     """Return for each input its modality, layout and how image files are prepared; ``assumed`` marks a first guess."""
-    from ..engine.spec import complete_spec
+    from .spec import complete_spec
 
     known = complete_spec(model.spec, model.inputs)
     guessed = spec_to_write(model)
@@ -133,9 +130,9 @@ def preprocessing(model: Model) -> dict[str, dict[str, Any]]:
 
 def text_readiness(model: Model) -> dict[str, dict[str, Any]]:
     """Return, by the input that a text goes into, how it gets there, and what is missing for that (empty: nothing)."""
-    from ..engine.explain import place_of
-    from ..engine.inputs.text_inputs import text_inputs
-    from ..engine.inputs.tokenizer import INSTALL, find_tokenizer, is_installed
+    from .explain import place_of
+    from .inputs.text_inputs import text_inputs
+    from .inputs.tokenizer import INSTALL, find_tokenizer, is_installed
 
     found = text_inputs(model.inputs, model.spec)
     if found is None:
@@ -160,7 +157,7 @@ def text_readiness(model: Model) -> dict[str, dict[str, Any]]:
 
 def spec_to_write(model: Model) -> ModelSpec:
     """Return all that is known of a model as a spec, with first guesses where nothing is."""
-    from ..engine.spec import complete_spec, infer_spec
+    from .spec import complete_spec, infer_spec
 
     known = complete_spec(model.spec, model.inputs)
     output = default_target(model)["output"]
@@ -177,7 +174,7 @@ def spec_to_write(model: Model) -> ModelSpec:
 
 def _with_categories(model: Model, entry: InputSpec) -> InputSpec:
     """Name the columns of a table of text, and the categories that the model's encoders list for them."""
-    from ..engine import graph
+    from . import graph
 
     listed = graph.text_categories(model.proto).get(entry.name, {}) if entry.modality == "table" else {}
     if not listed or entry.categories:
@@ -195,8 +192,8 @@ def capabilities(model: Model, reason: str = "") -> list[dict[str, Any]]:
     ``reason`` is why the model did not run (see ``batching``). Made-up numbers may be to blame for that, but not where
     ONNX Runtime does not open the model.
     """
-    from ..engine.internals.attention import METHODS, count
-    from ..engine.registry import plugins
+    from .internals.attention import METHODS, count
+    from .registry import plugins
 
     attends = any(count(model.proto)[:2])
     kinds = {entry["modality"] for entry in preprocessing(model).values()} - {"state"}
@@ -211,8 +208,6 @@ def capabilities(model: Model, reason: str = "") -> list[dict[str, Any]]:
 
 
 def _hindrance(plugin: Plugin, kinds: set[str], target: dict[str, Any]) -> str:
-    from .. import GRADIENT
-
     if target["output"] is None:
         return f"{target['text'].removeprefix('none: ')}; name a tensor with --target"
     if plugin.modalities and not kinds & set(plugin.modalities):

@@ -1,5 +1,6 @@
 """``onnxplain inspect``: what is said of a model, and the spec that it writes."""
 
+import importlib.util
 import json
 import shutil
 
@@ -8,6 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from onnxplain.engine.capabilities import GRADIENTS
 from onnxplain.engine.spec import read_spec
 from onnxplain.models import catalogue
 from small_graphs import affine, model_of
@@ -31,7 +33,9 @@ def test_json_of_the_digit_network(run):
     assert (target["output"], target["tensor"], target["cut"].lower()) == ("probabilities", "logits", "softmax")
     assert (found["batching"], found["labels"], found["task"]) == ("any", 10, "classification")
     assert found["preprocessing"]["image"]["assumed"] is False
-    assert {m["why"] for m in found["methods"] if not m["can_run"]} == {"no attention was found in this model"}
+    hindrances = {m["why"] for m in found["methods"] if not m["can_run"]}
+    assert hindrances - {GRADIENTS} == {"no attention was found in this model"}
+    assert (GRADIENTS in hindrances) == (importlib.util.find_spec("torch") is None)
     assert "tensors" not in found
 
 
