@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 WORD = 64  # bits
+STEP = np.uint64(0x9E3779B97F4A7C15)
 # SplitMix64 (Steele, Lea and Flood 2014): a bijection of 64-bit words that spreads every bit over all of them.
 _MIX = ((30, np.uint64(0xBF58476D1CE4E5B9)), (27, np.uint64(0x94D049BB133111EB)), (31, np.uint64(1)))
 
@@ -70,14 +71,12 @@ def _keys(coalitions: np.ndarray) -> np.ndarray:
     parts = padded.view(np.uint64)
     if words == 1:
         return parts[:, 0]
-    key = np.zeros(len(packed), dtype=np.uint64)
-    for word in range(words):
-        key = _mixed(key ^ parts[:, word])
-    return key
+    places = np.arange(1, words + 1, dtype=np.uint64) * STEP  # so that equal words in other places count differently
+    return _mixed(np.bitwise_xor.reduce(_mixed(parts + places), axis=1))
 
 
 def _mixed(key: np.ndarray) -> np.ndarray:
-    key = key + np.uint64(0x9E3779B97F4A7C15)
+    key = key + STEP
     for shift, factor in _MIX:
         key = (key ^ (key >> np.uint64(shift))) * factor
     return key

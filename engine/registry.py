@@ -11,6 +11,7 @@ import dataclasses
 import importlib
 import importlib.metadata
 import inspect
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -76,7 +77,16 @@ class Plugin:
             "summary": self.summary,
             "package": self.package,
             "settings": [s.to_json() for s in self.settings],
+            **self._goodness(),
         }
+
+    def _goodness(self) -> dict[str, Any]:
+        """Return what a metric's numbers mean; nothing for other kinds, and for metrics that do not say."""
+        facts = {name: getattr(self.factory, name, None) for name in ("better", "range", "meaning", "cost")}
+        if self.kind != "metric" or facts["range"] is None:
+            return {}
+        limits = [end if math.isfinite(end) else None for end in facts["range"]]
+        return {**facts, "range": limits}
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from .fused import Attention, LayerNorm, Parts, Swapped
 from .operators.linear import linear_layer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     import numpy as np
 
@@ -31,10 +31,15 @@ _CLOSE = 1e-4  # constants are stored in 32 bits, some exporters round them to 1
 _ANY = "any"
 
 
-def fuse(module: fx.GraphModule, sources: dict[str, Node]) -> None:
-    """Fuse what can be fused in a module; ``sources`` gives the ONNX node of each fx node that calls a module."""
-    view = _View(module, sources)
-    for op_type, match in _PATTERNS:
+def fuse(module: fx.GraphModule, sources: dict[str, Node], names: Collection[str] | None = None) -> None:
+    """Fuse what can be fused in a module; ``sources`` gives the ONNX node of each fx node that calls a module.
+
+    ``names`` are those of the patterns that are looked for: all of them, or some of ``PATTERNS``.
+    """
+    view = View(module, sources)
+    for name, (op_type, match) in PATTERNS.items():
+        if names is not None and name not in names:
+            continue
         for node in list(module.graph.nodes):
             if node.users and (op_type == _ANY or view.op_type(node) == op_type):
                 match(view, node)
@@ -44,7 +49,7 @@ def fuse(module: fx.GraphModule, sources: dict[str, Node]) -> None:
 
 
 @dataclass(frozen=True)
-class _View:
+class View:
     """An fx graph read as ONNX operators."""
 
     module: fx.GraphModule
@@ -115,11 +120,12 @@ class _View:
         while hasattr(self.module, target):
             count += 1
             target = f"{stem}_{count}"
-        self.module.add_module(target, part.eval())
+        held = next((t.device for t in (*self.module.parameters(), *self.module.buffers())), None)
+        self.module.add_module(target, part.eval() if held is None else part.eval().to(held))
         return target
 
 
-def _linear(view: _View, node: fx.Node) -> None:
+def _linear(view: View, node: fx.Node) -> None:
     """``x W`` and a constant row added: one linear layer."""
     found = view.with_constant(node, "Add")
     product = found[1] if found is not None else None
@@ -132,7 +138,7 @@ def _linear(view: _View, node: fx.Node) -> None:
         view.replace(node, fused, tuple(view.inputs(product, "MatMul", 1)))
 
 
-def _gelu(view: _View, node: fx.Node) -> None:
+def _gelu(view: View, node: fx.Node) -> None:
     """``0.5 x (1 + erf(x / sqrt 2))``, the products in any order."""
     (inner,) = view.inputs(node, "Erf", 1) or (None,)
     scaled = view.scalar(inner, "Div") or view.scalar(inner, "Mul")
@@ -161,7 +167,7 @@ def _gelu(view: _View, node: fx.Node) -> None:
     view.replace(last, nn.GELU(), (x,))
 
 
-def _layer_norm(view: _View, node: fx.Node) -> None:
+def _layer_norm(view: View, node: fx.Node) -> None:
     """``(x - mean) / sqrt(mean((x - mean)^2) + epsilon)`` over the last axis, and weights."""
     centred, root = view.inputs(node, "Div", 2) or (None, None)
     x, mean = view.inputs(centred, "Sub", 2) or (None, None)
@@ -191,7 +197,7 @@ def _layer_norm(view: _View, node: fx.Node) -> None:
         view.replace(last, LayerNorm(epsilon, scale, bias), (x,))
 
 
-def _of_last_mean(view: _View, node: fx.Node) -> fx.Node | None:
+def _of_last_mean(view: View, node: fx.Node) -> fx.Node | None:
     """Return what a node is the mean of, over the last axis, which is kept."""
     inputs = view.inputs(node, "ReduceMean", 1)
     if not inputs:
@@ -202,7 +208,7 @@ def _of_last_mean(view: _View, node: fx.Node) -> fx.Node | None:
     return inputs[0] if kept and axes is not None and [int(a) for a in axes] == [-1] else None
 
 
-def _attention(view: _View, node: fx.Node) -> None:
+def _attention(view: View, node: fx.Node) -> None:
     """``softmax(scale q k + mask) v``."""
     source = view.sources[node.name]
     product = view.only_user(node, "MatMul")
@@ -225,7 +231,7 @@ def _attention(view: _View, node: fx.Node) -> None:
     view.replace(product, part, (q, k, mixed[1], *masks, *(factor for factor, _ in factors)))
 
 
-def _unscaled(view: _View, node: fx.Node) -> tuple[fx.Node, float, list[tuple[fx.Node, int]]]:
+def _unscaled(view: View, node: fx.Node) -> tuple[fx.Node, float, list[tuple[fx.Node, int]]]:
     """Return a tensor without the numbers that scale it, those that are known, and nodes of others and their powers."""
     scale, factors = 1.0, []
     for _ in range(2):
@@ -242,7 +248,7 @@ def _unscaled(view: _View, node: fx.Node) -> tuple[fx.Node, float, list[tuple[fx
     return node, scale, factors
 
 
-def _slices(view: _View, node: fx.Node) -> None:
+def _slices(view: View, node: fx.Node) -> None:
     """Slices that cut an axis into consecutive parts: one split, which is faster on the way back."""
     cuts = [(user, cut) for user in node.users if (cut := _cut(view, user)) is not None]
     for axis in {cut[0] for _, cut in cuts}:
@@ -257,7 +263,7 @@ def _slices(view: _View, node: fx.Node) -> None:
             _split(view, node, axis, parts)
 
 
-def _cut(view: _View, node: fx.Node) -> tuple[int, int, int] | None:
+def _cut(view: View, node: fx.Node) -> tuple[int, int, int] | None:
     """Return axis, beginning and end of a Slice of one axis by constants, in steps of one."""
     if not view.inputs(node, "Slice", 1):
         return None
@@ -269,7 +275,7 @@ def _cut(view: _View, node: fx.Node) -> tuple[int, int, int] | None:
     return (axis, start, stop) if 0 <= start < stop else None
 
 
-def _split(view: _View, node: fx.Node, axis: int, parts: list[tuple[int | None, fx.Node]]) -> None:
+def _split(view: View, node: fx.Node, axis: int, parts: list[tuple[int | None, fx.Node]]) -> None:
     order = list(view.module.graph.nodes)
     first = min((user for _, user in parts), key=order.index)
     target = view.added(f"Parts_{node.name}", Parts(axis, [length for length, _ in parts]))
@@ -281,7 +287,7 @@ def _split(view: _View, node: fx.Node, axis: int, parts: list[tuple[int | None, 
         user.replace_all_uses_with(piece)
 
 
-def _swapped(view: _View, node: fx.Node) -> None:
+def _swapped(view: View, node: fx.Node) -> None:
     """Reshape to three axes, swap the last two, reshape to four: what exporters make of a transposed key."""
     swap = node.args[0]
     inputs = view.inputs(swap, "Transpose", 1)
@@ -295,23 +301,26 @@ def _swapped(view: _View, node: fx.Node) -> None:
     view.replace(node, part, (*down.all_input_nodes, *node.all_input_nodes[1:]))
 
 
-def _convolution(view: _View, node: fx.Node) -> None:
+def _convolution(view: View, node: fx.Node) -> None:
     """Convolution and batch normalisation with stored statistics."""
     (before,) = view.inputs(node, "BatchNormalization", 1) or (None,)
     if before is None or not view.inputs(before, "Conv", 1) or not view.alone(before):
         return
-    conv, norm = view.part(before), view.part(node)
+    layer, norm = view.part(before), view.part(node)
+    padding = layer[0] if isinstance(layer, nn.Sequential) and len(layer) == 2 else None
+    conv = layer if padding is None else layer[1]  # type: ignore[index]
     if isinstance(conv, (nn.Conv1d, nn.Conv2d, nn.Conv3d)) and isinstance(norm, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001  # the base of all ranks has no public name
-        fused = fuse_conv_bn_eval(conv, norm).requires_grad_(requires_grad=False)
-        view.replace(node, fused, tuple(view.inputs(before, "Conv", 1)))
+        merged: nn.Module = fuse_conv_bn_eval(conv, norm).requires_grad_(requires_grad=False)
+        merged = merged if padding is None else nn.Sequential(padding, merged)
+        view.replace(node, merged, tuple(view.inputs(before, "Conv", 1)))
 
 
-_PATTERNS: tuple[tuple[str, Callable[[_View, fx.Node], None]], ...] = (
-    ("Reshape", _swapped),
-    (_ANY, _slices),
-    ("Add", _linear),
-    ("Erf", _gelu),
-    ("Div", _layer_norm),
-    ("Softmax", _attention),
-    ("BatchNormalization", _convolution),
-)
+PATTERNS: dict[str, tuple[str, Callable[[View, fx.Node], None]]] = {
+    "swapped": ("Reshape", _swapped),
+    "slices": (_ANY, _slices),
+    "linear": ("Add", _linear),
+    "gelu": ("Erf", _gelu),
+    "layer-norm": ("Div", _layer_norm),
+    "attention": ("Softmax", _attention),
+    "convolution": ("BatchNormalization", _convolution),
+}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from torch import fx, nn
+from torch import fx
 
 from ...engine.errors import CapabilityError, printable
 from .convert import SOURCES, Refused
@@ -23,13 +23,17 @@ MISSING = object()  # what a node gives that torch cannot express, and all nodes
 
 
 class Rules(Protocol):
-    """Another way back through the graph: ``module`` returns what is run in the place of a node's module.
+    """Another way back through the graph; hashable, as a part is kept for each (see ``rules.RuleSet``)."""
 
-    Its outputs must be those of the module; its gradients are what the rule says.
-    """
+    def rewrite(self, part: fx.GraphModule, sources: dict[str, Node]) -> None:
+        """Put modules in the place of those of a part whose outputs are the same and whose gradients follow a rule.
 
-    def module(self, node: Node, module: nn.Module) -> nn.Module:
-        """Return ``module`` itself where the rule leaves a node alone."""
+        ``part`` belongs to these rules alone, its modules do not: they are replaced, never changed. ``sources`` gives
+        the ONNX node of each fx node that calls a module.
+        """
+
+    def start(self, made: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
+        """Return what goes back from the target's tensor; ``slope`` is the gradient of the score there."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,7 @@ def cut(
             continue
         copies[node] = copy = graph.node_copy(node, lambda n: copies[n])
         if node.op in {"call_module", "get_attr"}:
-            parts[str(node.target)] = _part(module, node, rules)
+            parts[str(node.target)] = _part(module, node)
         if node.name in module.meta[SOURCES]:
             sources[copy.name] = module.meta[SOURCES][node.name]
         if node.name in taps:
@@ -135,16 +139,18 @@ def cut(
     result.meta[SOURCES] = sources
     if rules is None:
         fuse(result, sources)
+    else:
+        rules.rewrite(result, sources)
     return result
 
 
-def _part(module: fx.GraphModule, node: fx.Node, rules: Rules | None) -> Any:
+def _part(module: fx.GraphModule, node: fx.Node) -> Any:
     if node.op == "get_attr":
         return getattr(module, str(node.target))
     part = module.get_submodule(str(node.target))
     if isinstance(part, Refused):
         raise part.error
-    return part if rules is None else rules.module(module.meta[SOURCES][node.name], part)
+    return part
 
 
 def before(module: fx.GraphModule, names: Iterable[str]) -> set[str]:

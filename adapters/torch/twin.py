@@ -82,7 +82,7 @@ class Twin:
         by_row = all(self.layout.axis(self._fx(n)) is not None for n in (goal.tensor, *names))
         scores, columns = [], []
         for tensors, count in self.layout.batches(feeds, self.layout.batch() if by_row else 1):
-            score, values, gradients = self._step(part, goal, names, tensors, count)
+            score, values, gradients = self._step(part, goal, names, tensors, count, rules)
             scores.append(score)
             columns.append((values, gradients))
         joined = [[np.concatenate([c[k][i] for c in columns]) for i in range(len(names))] for k in (0, 1)]
@@ -94,7 +94,13 @@ class Twin:
         )
 
     def _step(
-        self, part: fx.GraphModule, goal: Target, names: tuple[str, ...], tensors: list[torch.Tensor], count: int
+        self,
+        part: fx.GraphModule,
+        goal: Target,
+        names: tuple[str, ...],
+        tensors: list[torch.Tensor],
+        count: int,
+        rules: Rules | None,
     ) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
         """Run one batch there and back; only gradients at the tapped tensors are made."""
         with self.layout.settings(), torch.set_grad_enabled(bool(names)):
@@ -102,12 +108,28 @@ class Twin:
             score = _score(goal, self.layout.leading(self._fx(goal.tensor), made, count))
             if names and not score.requires_grad:
                 raise self._without_gradient(part, tensors, goal)
-            gradients = torch.autograd.grad(score.sum(), taps, allow_unused=True) if names else ()
+            gradients = self._back(goal, made, taps, score, rules, count) if names else ()
             if any(g is None for g in gradients):
                 raise self._without_gradient(part, tensors, goal)
         values = [self.layout.leading(self._fx(n), t.detach(), count) for n, t in zip(names, taps, strict=True)]
         slopes = [self.layout.leading(self._fx(n), g, count) for n, g in zip(names, gradients, strict=True)]
         return to_array(score), [to_array(v) for v in values], [to_array(s) for s in slopes]
+
+    def _back(
+        self,
+        goal: Target,
+        made: torch.Tensor,
+        taps: list[torch.Tensor],
+        score: torch.Tensor,
+        rules: Rules | None,
+        count: int,
+    ) -> tuple[torch.Tensor, ...]:
+        """Return what comes back to the taps; None for those that nothing comes back to."""
+        if rules is None:
+            return torch.autograd.grad(score.sum(), taps, allow_unused=True)
+        end = made.detach().requires_grad_()
+        (slope,) = torch.autograd.grad(_score(goal, self.layout.leading(self._fx(goal.tensor), end, count)).sum(), end)
+        return torch.autograd.grad(made, taps, rules.start(made, slope), allow_unused=True)
 
     def values(self, feeds: Mapping[str, np.ndarray], names: Sequence[str]) -> list[np.ndarray]:
         """Return tensors by ONNX name, batch axis first, as the twin computes them."""

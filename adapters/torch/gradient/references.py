@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from ....engine.errors import SettingError
 from ....engine.rows import has_rows
 
 if TYPE_CHECKING:
@@ -49,6 +50,10 @@ def references_of(slopes: Slopes) -> References:
     """
     rows = slopes.rows
     baselines = [p.baseline for p in slopes.problems]
+    if any(b.weights is not None for b in baselines):
+        raise SettingError(
+            "gradient methods count all references alike; this baseline weighs them", tip="use 'background:10'"
+        )
     owners = torch.tensor([k for k, b in enumerate(baselines) for _ in range(b.count)], device=slopes.everyone.device)
     names = [spec.name for spec in rows.inputs]
     feeds = {n: _stand_ins(n, rows, baselines) if has_rows(n, rows.inputs) else rows.feeds[n] for n in names}

@@ -1,0 +1,82 @@
+"""Speed of backward rules: a pass under rules against forward and backward of the same twin.
+
+Every pair is both, one after the other on the same rows; the ratio is taken pair by pair and the median quoted. A pass
+includes all that an explanation needs but its making: relevance at the input, and the ledger of losses. DeepLIFT runs
+the reference too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+import onnxplain
+from benchmarks import machine
+from benchmarks.networks import NETWORKS
+from benchmarks.twin import compared, exported, problems_of
+from onnxplain.adapters.torch.gradient.slopes import Slopes
+from onnxplain.adapters.torch.relevance.differences import rules_of
+from onnxplain.adapters.torch.relevance.lrp import Lrp
+from onnxplain.adapters.torch.rules import Exact, Flow, Rectified, RuleSet
+
+if TYPE_CHECKING:
+    from onnxplain.engine.problem import Problem
+
+ABOUT = "wall time of a pass under rules / forward and backward of the twin; medians of alternating pairs"
+LOW, HIGH = -6.0, 6.0  # of inputs drawn from a normal distribution and cut there
+
+
+def main(pairs: int = 7, rows: int = 2) -> list[dict[str, Any]]:
+    """Measure, print and write the table."""
+    torch.manual_seed(0)
+    table = []
+    for name, network in NETWORKS.items():
+        original = network.build().eval().requires_grad_(requires_grad=False)
+        drawn = np.random.default_rng(0).standard_normal((rows, *network.shape))
+        batch = np.clip(drawn, LOW, HIGH).astype(np.float32)
+        model = onnxplain.load(exported(original, batch), device="cpu")
+        torch.set_num_threads(model.threads)
+        problems = problems_of(model, batch)
+        slopes = Slopes.of(problems)
+        for what, rules in rule_sets(problems[0]).items():
+            flow = Flow(dataclasses.replace(slopes, rules=rules))
+            at_zero = (
+                {n: torch.zeros_like(v) for n, v in slopes.values.items()} if what.startswith("deeplift") else None
+            )
+
+            def passed(flow: Flow = flow, at_zero: Any = at_zero) -> None:
+                list(flow.batches(flow.slopes.values, flow.slopes.everyone, at_zero))
+
+            def there_and_back(slopes: Slopes = slopes) -> None:
+                slopes.at_samples()
+
+            table.append(compared(f"{name}, {what}", passed, there_and_back, pairs, rows))
+    print(f"\n{'what':46} {'rows':>5} {'seconds':>8} {'other':>8} {'ratio':>7}  (min - max)")
+    for row in table:
+        print(
+            f"{row['what']:46} {row['rows']:5d} {row['seconds']:8.3f} {row['other_seconds']:8.3f} {row['ratio']:7.3f}"
+            f"  ({row['ratio_min']:.3f} - {row['ratio_max']:.3f})"
+        )
+    print("written:", machine.write("rules", table, ABOUT))
+    return table
+
+
+def rule_sets(problem: Problem) -> dict[str, RuleSet]:
+    """Return the sets of rules that are measured."""
+    guided = (("activation", Rectified(guided=True)), ("any", Exact()))
+    bounds = {"low": LOW, "high": HIGH}
+    return {
+        "lrp uniform": Lrp(preset="uniform").rule_set(problem),
+        "lrp epsilon-plus": Lrp(preset="epsilon-plus").rule_set(problem),
+        "lrp epsilon-alpha2-beta1": Lrp(preset="epsilon-alpha2-beta1").rule_set(problem),
+        "lrp epsilon-gamma-box": Lrp(preset="epsilon-gamma-box", **bounds).rule_set(problem),
+        "guided-backprop": RuleSet("guided-backprop", guided, flow="gradient", merge=False),
+        "deeplift": rules_of("rescale"),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""How good an explanation is: faithful, stable, focused, and about this model at all; one metric a file."""

@@ -1,0 +1,60 @@
+"""Completeness: whether the attributions add up to the score less that of the baseline."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import numpy as np
+
+from ..errors import CapabilityError
+from ..registry import PREDICT, register
+from .score import Reading, undefined
+
+if TYPE_CHECKING:
+    from .trial import Trial
+
+
+@register("metric", "completeness", needs=PREDICT, source="Sundararajan et al. 2017, arXiv:1703.01365")
+@dataclass(frozen=True)
+class Completeness:
+    """Gap between the sum of the attributions and ``f(x) - f(baseline)``, relative to the latter; 0 is complete.
+
+    ``|sum_i phi_i - (f(x) - f(b))| / |f(x) - f(b)|``; the signed gap is among the parts. The baseline is the one that
+    the method used; of attributions that came as numbers, the setting ``baseline``. Methods that promise no
+    completeness (grad-cam, rise, occlusion) cannot be measured by it.
+
+    Source: Sundararajan, Taly and Yan 2017, Axiomatic attribution for deep networks, arXiv:1703.01365.
+    """
+
+    better: ClassVar[str | None] = "lower"
+    range: ClassVar[tuple[float, float]] = (0.0, math.inf)
+    meaning: ClassVar[str] = "gap between the attributions' sum and f(x) - f(baseline), relative to the latter"
+    cost: ClassVar[str] = "none; 2 for attributions that came as numbers"
+
+    baseline: Annotated[Any, "the baseline of attributions that came as numbers"] = "auto"
+    relative: Annotated[bool, "divide by |f(x) - f(baseline)|"] = True
+
+    def score(self, trial: Trial) -> Reading:
+        """Add up."""
+        total = float(sum(np.sum(share) for share in trial.shares.values()))
+        if trial.explainer is not None:
+            found = trial.explanation
+            if found.gap is None or found.baseline_score is None:
+                raise CapabilityError(
+                    f"{found.method} does not promise completeness: its values need not add up to a score",
+                    tip="completeness is for kernel-shap, exact-shapley, integrated-gradients and their like",
+                )
+            difference, gap = found.score - found.baseline_score, found.gap
+        else:
+            every = trial.features("elements")
+            game = trial.game(every, self.baseline, expected=2)
+            difference = game.full - game.empty
+            gap = total - difference
+        parts = {"gap": gap, "sum": difference + gap, "score difference": difference}
+        if not self.relative:
+            return Reading(abs(gap), parts=parts)
+        if difference == 0:
+            return undefined("input and baseline have the same score: nothing to be relative to", parts=parts)
+        return Reading(abs(gap / difference), parts=parts)

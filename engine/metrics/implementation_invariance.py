@@ -1,0 +1,57 @@
+"""Implementation invariance: whether the same function as another graph has the same explanation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+from ..errors import InputError
+from ..graph import rewritten
+from ..registry import PREDICT, register
+from ..settings import Range
+from .altered import altered, gap, joined, opened, same_target
+from .score import Reading, undefined
+from .trial import Trial, values_of
+
+
+@register("metric", "implementation-invariance", needs=PREDICT, source="Sundararajan et al. 2017, arXiv:1703.01365")
+@dataclass(frozen=True)
+class ImplementationInvariance:
+    """Relative difference between the explanations of two graphs of the same function; 0 is invariant.
+
+    ``|phi' - phi| / |phi|``, Euclidean. The other graph is a file (``model``), or this one with its inputs negated
+    twice and ``Relu(x)`` written ``Max(x, x - x)``. It is an error if the two do not give the same score.
+
+    Source: Sundararajan, Taly and Yan 2017, Axiomatic attribution for deep networks, arXiv:1703.01365, section 2.2.
+    """
+
+    better: ClassVar[str | None] = "lower"
+    range: ClassVar[tuple[float, float]] = (0.0, math.inf)
+    meaning: ClassVar[str] = "relative difference between explanations of two graphs of the same function"
+    cost: ClassVar[str] = "1 explanation"
+
+    model: Annotated[Any, "file of the same function as another graph; none: this graph, rewritten"] = None
+    tolerance: Annotated[float, "largest relative difference of the scores", Range(0)] = 1e-3
+
+    def score(self, trial: Trial) -> Reading:
+        """Explain the other graph and compare."""
+        if self.model is None:
+            other = altered(trial.model, rewritten(trial.model.proto, tuple(trial.floats())))
+        else:
+            other = opened(self.model, trial, "another graph of the same function")
+        target = same_target(trial, other)
+        scores = [
+            float(t.scores(m.rows(trial.sample.feeds, (t.tensor,))[0][:1])[0])
+            for m, t in ((trial.model, trial.target), (other, target))
+        ]
+        if abs(scores[0] - scores[1]) > self.tolerance * max(abs(scores[0]), 1e-6):
+            raise InputError(
+                f"the other graph is another function: its score is {scores[1]:.6g}, not {scores[0]:.6g}",
+                tip="give a graph that computes the same, or raise implementation-invariance.tolerance",
+            )
+        again = trial.again(model=other, target=target)
+        found = gap(joined(trial.values), joined(values_of(again, trial.model, trial.sample)))
+        if math.isnan(found):
+            return undefined("the map is zero everywhere")
+        return Reading(found, parts={"score difference": scores[1] - scores[0]})

@@ -1,0 +1,85 @@
+"""Method agreement: whether methods agree with each other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import numpy as np
+
+from ..errors import CapabilityError, InputError
+from ..explain import explain_sample
+from ..explanation import Explanation
+from ..registry import PREDICT, register
+from .score import Reading, undefined
+from .similarity import Likeness, likeness
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .trial import Trial
+
+
+@register("metric", "method-agreement", needs=PREDICT, source="Krishna et al. 2024, arXiv:2202.01602")
+@dataclass(frozen=True)
+class MethodAgreement:
+    """Mean similarity between the explanation and those of other methods for the same input and target.
+
+    The others are the other methods of the run, or those in ``others``: names of methods, Explanations or arrays. The
+    parts have the similarity to each: over the methods of a run, the matrix of rank correlations. Agreement is no
+    proof of truth; disagreement is a reason to ask.
+
+    Source: Krishna, Han, Gu, Wu, Jabbari and Lakkaraju 2024, The disagreement problem in explainable machine learning,
+    arXiv:2202.01602 (rank correlation).
+    """
+
+    better: ClassVar[str | None] = None
+    range: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+    meaning: ClassVar[str] = "mean similarity to the explanations of other methods"
+    cost: ClassVar[str] = "none; an explanation per name in others"
+    compares_methods: ClassVar[bool] = True
+
+    others: Annotated[Any, "methods to compare with: names, or in Python arrays by name; none: those of the run"] = None
+    similarity: Annotated[Likeness, "how maps are compared"] = "spearman"
+
+    def score(self, trial: Trial) -> Reading:
+        """Compare with each of the others."""
+        found = {}
+        for name, other in self._others(trial):
+            if other.shape != trial.map.shape:
+                raise InputError(f"the map of {name} has the shape {other.shape}, not {trial.map.shape}")
+            found[name] = likeness(trial.map, other, self.similarity)
+        known = [value for value in found.values() if math.isfinite(value)]
+        if not known:
+            return undefined("a map is constant, or the others are", parts=found)
+        return Reading(float(np.mean(known)), parts=found)
+
+    def _others(self, trial: Trial) -> Iterator[tuple[str, np.ndarray]]:
+        """Yield names and maps."""
+        if self.others is None:
+            if not trial.beside:
+                raise CapabilityError(
+                    "method-agreement compares methods, and there is no other one",
+                    tip="add one with -m, or name some: --set method-agreement.others=rise,occlusion",
+                )
+            yield from ((name, trial.map_of(one)) for name, one in trial.beside.items())
+            return
+        named = self.others.items() if isinstance(self.others, Mapping) else enumerate(_listed(self.others))
+        for name, one in named:
+            if isinstance(one, str):
+                made = explain_sample(trial.model, trial.sample, one, trial.target, None, trial.seed)
+                trial.ledger.rows += made.evaluations
+                yield one, trial.map_of(made)
+            elif isinstance(one, Explanation):
+                yield (one.method if isinstance(name, int) else str(name)), trial.map_of(one)
+            else:
+                array = np.asarray(one, dtype=np.float64)
+                yield str(name), array.reshape(trial.map.shape) if array.size == trial.map.size else array
+
+
+def _listed(others: Any) -> list[Any]:
+    if isinstance(others, str):
+        return [part.strip() for part in others.split(",")]
+    return list(others) if isinstance(others, list | tuple) else [others]

@@ -1,0 +1,55 @@
+"""Random logit: whether the explanation changes when another class is explained."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from ..errors import CapabilityError, SettingError
+from ..registry import PREDICT, register
+from ..settings import Range
+from .score import Reading, undefined
+from .similarity import Likeness, likeness
+
+if TYPE_CHECKING:
+    from .trial import Trial
+
+
+@register("metric", "random-logit", needs=PREDICT, source="Sixt et al. 2020, arXiv:1912.09818")
+@dataclass(frozen=True)
+class RandomLogit:
+    """Similarity between the explanation and that of another class, drawn at random; it should be low.
+
+    Source: Sixt, Granz and Landgraf 2020, When explanations lie: why many modified BP attributions fail,
+    arXiv:1912.09818, section 4: random logit.
+    """
+
+    better: ClassVar[str | None] = "lower"
+    range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
+    meaning: ClassVar[str] = "similarity to the explanation of another class"
+    cost: ClassVar[str] = "1 explanation"
+
+    other: Annotated[int | None, "the other class; none: drawn at random", Range(0)] = None
+    similarity: Annotated[Likeness, "how maps are compared"] = "spearman"
+
+    def score(self, trial: Trial) -> Reading:
+        """Explain another class and compare."""
+        index = list(trial.target.index)
+        place = next((k for k in range(len(index) - 1, -1, -1) if index[k] is not None), None)
+        row = trial.model.rows(trial.sample.feeds, (trial.target.tensor,))[0]
+        classes = row.shape[place + 1] if place is not None else 1
+        if place is None or classes < 2:
+            raise CapabilityError("random-logit needs a target with other classes beside it; this one has none")
+        mine = int(index[place] or 0) % classes
+        if self.other is not None and (self.other >= classes or self.other == mine):
+            raise SettingError(f"random-logit.other is another class from 0 to {classes - 1} than {mine}")
+        drawn = (mine + 1 + int(trial.rng().integers(classes - 1))) % classes
+        other = drawn if self.other is None else self.other
+        index[place] = other
+        target = dataclasses.replace(trial.target, text=str(other), index=tuple(index), label="")
+        found = likeness(trial.map, trial.map_of(trial.again(target=target)), self.similarity)
+        if math.isnan(found):
+            return undefined("one of the two maps is constant")
+        return Reading(found, parts={"other class": float(other)})

@@ -1,0 +1,130 @@
+"""ROAD: the score as pixels are removed and filled in from their neighbours, so that no mask's edge shows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+import numpy as np
+
+from ..errors import CapabilityError
+from ..registry import PREDICT, register
+from ..settings import Range
+from .infidelity import reach
+from .removal import FLAT, Order, Rank, is_still, order_of
+from .score import Reading, undefined
+from .similarity import is_constant
+from .trial import Of, Trial
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DIRECT, DIAGONAL = 1 / 6, 1 / 12  # weights of neighbours that share an edge, and a corner
+NEIGHBOURS = {(down, right): DIRECT if 0 in (down, right) else DIAGONAL for down in (-1, 0, 1) for right in (-1, 0, 1)}
+del NEIGHBOURS[0, 0]
+
+
+@register("metric", "road", needs=PREDICT, modalities=("image",), source="Rong et al. 2022, arXiv:2202.00449")
+@dataclass(frozen=True)
+class Road:
+    """Mean score over shares of removed pixels, each filled in by noisy linear imputation, most relevant first.
+
+    A removed pixel is the weighted mean of its neighbours, 1/6 for those that share an edge and 1/12 for those that
+    share a corner, removed neighbours included: a sparse linear system, solved per share; at the border the weights
+    that fall outside are left out and the others brought to a sum of 1. Normal noise is put on top. Low is good for
+    ``order=most``, high for ``order=least``; the curve has the score by share.
+
+    Source: Rong, Leemann, Borisov, Kasneci and Kasneci 2022, A consistent and efficient evaluation strategy for
+    attribution methods, arXiv:2202.00449, section 4.2; the shares are those of their figures. They report the accuracy
+    over a data set; here it is the probability of the class, which a single sample has too.
+    """
+
+    better: ClassVar[str | None] = "lower"
+    range: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+    meaning: ClassVar[str] = "mean score while the most relevant pixels are replaced by what surrounds them"
+    cost: ClassVar[str] = "shares + 1"
+
+    shares: Annotated[tuple[float, ...], "shares of removed pixels", Range(0.0001, 0.9999)] = (
+        0.1,
+        0.2,
+        0.3,
+        0.4,
+        0.5,
+        0.7,
+        0.9,
+    )
+    noise: Annotated[float, "standard deviation of the noise, in parts of the input's range", Range(0)] = 0.01
+    order: Annotated[Order, "the most or the least relevant first"] = "most"
+    rank: Annotated[Rank, "order by value, or by magnitude"] = "signed"
+    of: Annotated[Of, "what falls; auto: the probability where there is one"] = "auto"
+
+    @property
+    def direction(self) -> str:
+        """Which end is good: the score should fall fast, or slowly where the least relevant pixels go first."""
+        return "lower" if self.order == "most" else "higher"
+
+    def score(self, trial: Trial) -> Reading:
+        """Remove, fill in, score."""
+        entry = trial.pictured
+        if not entry.is_image or entry.feed.dtype.kind != "f":
+            raise CapabilityError(
+                "road fills in pixels from their neighbours, and this input is no image of floating-point numbers",
+                tip="use deletion or pixel-flipping",
+            )
+        if is_constant(trial.map):
+            return undefined(FLAT)
+        order = order_of(trial.map.ravel(), self.rank, self.order)
+        x = np.unique(self.shares)
+        scores = trial.scores(({entry.name: row} for row in self._rows(trial, order, x)), self.of, len(x))
+        full = trial.scores([{entry.name: entry.feed}], self.of)[0]
+        if is_still(scores, np.array([full])):
+            return undefined("the score does not move when pixels are removed")
+        return Reading(float(scores.mean()), (np.append(0.0, x), np.append(full, scores)), parts={"score": float(full)})
+
+    def _rows(self, trial: Trial, order: np.ndarray, shares: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the input (1, ...) with each share of its pixels filled in."""
+        entry, rng = trial.pictured, trial.rng()
+        at = (entry.letters.index("H"), entry.letters.index("W"))
+        image = np.moveaxis(entry.feed.astype(np.float64), at, (0, 1))
+        spread = reach(entry.feed)
+        for share in shares:
+            removed = np.zeros(order.size, dtype=bool)
+            removed[order[: round(float(share) * order.size)]] = True
+            filled = imputed(image.reshape(*entry.grid, -1), removed.reshape(entry.grid))
+            filled[removed.reshape(entry.grid)] += rng.normal(
+                0, self.noise * spread, (int(removed.sum()), filled.shape[2])
+            )
+            yield np.moveaxis(filled.reshape(image.shape), (0, 1), at)
+
+
+def imputed(image: np.ndarray, removed: np.ndarray) -> np.ndarray:
+    """Return an image (H, W, C) whose removed pixels (H, W) are the weighted means of their neighbours.
+
+    What is left must hold a pixel at least.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.linalg import splu
+
+    height, width, channels = image.shape
+    number = np.full((height, width), -1)
+    count = int(removed.sum())
+    number[removed] = np.arange(count)
+    rows, columns = np.nonzero(removed)
+    total, known = np.zeros(count), np.zeros((count, channels))
+    at: list[tuple[np.ndarray, np.ndarray, float]] = []
+    for (down, right), weight in NEIGHBOURS.items():
+        r, c = rows + down, columns + right
+        inside = (r >= 0) & (r < height) & (c >= 0) & (c < width)
+        me, r, c = np.flatnonzero(inside), r[inside], c[inside]
+        total[me] += weight
+        unknown = number[r, c] >= 0
+        at.append((me[unknown], number[r[unknown], c[unknown]], weight))
+        known[me[~unknown]] += weight * image[r[~unknown], c[~unknown]]
+    i = np.concatenate([np.arange(count), *(a for a, _, _ in at)])
+    j = np.concatenate([np.arange(count), *(b for _, b, _ in at)])
+    v = np.concatenate([total, *(np.full(len(a), -w) for a, _, w in at)])
+    system = coo_array((v, (i, j)), shape=(count, count)).tocsc()
+    found = image.copy()
+    found[removed] = splu(system, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True}).solve(known)
+    return found

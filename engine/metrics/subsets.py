@@ -1,0 +1,82 @@
+"""Attributions of sets of features against what their removal does to the score: what many metrics compare."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import SettingError
+from .removal import is_still
+from .similarity import is_constant
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..masking.features import Features
+    from .trial import Of, Trial
+
+CONSTANT_SUMS = "the attributions of all sets add up to the same number"
+CONSTANT_DROPS = "the score falls by the same amount whatever is removed: it does not move"
+ONE_SET = "there is one set only: a correlation takes two"
+
+
+@dataclass(frozen=True, eq=False)
+class Effects:
+    """``sums`` (K,) of the attributions of K sets, ``drops`` (K,), f(x) - f(x without the set), and ``score``, f(x)."""
+
+    sums: np.ndarray
+    drops: np.ndarray
+    score: float
+
+    @property
+    def moves(self) -> bool:
+        """Say whether removing any of the sets moves the score by more than rounding."""
+        return not is_still(np.append(self.score - self.drops, self.score))
+
+    @property
+    def trouble(self) -> str:
+        """Why sums and drops have no correlation; empty if they have one."""
+        if len(self.sums) < 2:
+            return ONE_SET
+        if is_still(self.score - self.drops):
+            return CONSTANT_DROPS
+        return CONSTANT_SUMS if is_constant(self.sums) else ""
+
+
+def effects(trial: Trial, features: Features, baseline: Any, of: Of, sets: Iterable[np.ndarray], count: int) -> Effects:
+    """Remove sets of features (batches of booleans (b, M), True for what is removed) and compare; streamed."""
+    phi = trial.attributions(features)
+    game = trial.game(features, baseline, of, expected=count)
+    full = game.full
+    sums: list[np.ndarray] = []
+    drops: list[np.ndarray] = []
+    for present, scores in game.stream(~chosen for chosen in sets):
+        sums.append(phi.sum() - present @ phi)
+        drops.append(full - scores)
+    return Effects(np.concatenate(sums), np.concatenate(drops), full)
+
+
+def drawn(rng: np.random.Generator, features: int, size: int, count: int, at_a_time: int = 64) -> Iterable[np.ndarray]:
+    """Yield ``count`` random sets of ``size`` features, as booleans (b, features)."""
+    for start in range(0, count, at_a_time):
+        rows = min(at_a_time, count - start)
+        chosen = np.zeros((rows, features), dtype=bool)
+        for row in chosen:
+            row[rng.choice(features, size, replace=False, shuffle=False)] = True
+        yield chosen
+
+
+def given_sets(sets: Any, features: int, metric: str) -> np.ndarray:
+    """Return sets that a user wrote, as booleans (K, features): rows of 0 and 1, or lists of feature numbers."""
+    rows = np.zeros((len(sets), features), dtype=bool)
+    array = np.asarray(sets) if isinstance(sets, np.ndarray) else None
+    if array is not None and array.dtype == bool and array.shape == rows.shape:
+        return array
+    for row, members in zip(rows, sets, strict=True):
+        numbers = [int(k) for k in np.ravel(members)]
+        if not numbers or min(numbers) < 0 or max(numbers) >= features:
+            raise SettingError(f"{metric}.sets name features from 0 to {features - 1}, not {numbers[:8]}")
+        row[numbers] = True
+    return rows

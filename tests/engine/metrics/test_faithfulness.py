@@ -1,0 +1,224 @@
+"""Faithfulness: what the oracles' rows do not say: images, shares, controls, the cost."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+import onnxplain
+from oracles.graphs import linear, quadratic, random_convolutions, random_dense, triple_sum
+
+IMAGE = np.random.default_rng(0).random((1, 1, 5, 5)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return onnxplain.load(onnxplain.models.path("digits-cnn"))
+
+
+@pytest.fixture(scope="module")
+def zero():
+    return next(str(p) for p in onnxplain.models.samples("digits-cnn"))
+
+
+def test_pixel_flipping_stops_at_its_share():
+    (score,) = onnxplain.evaluate(triple_sum(), IMAGE, IMAGE[0, 0], [("pixel-flipping", {"share": 0.4})], target=0)
+    x, y = score.curve
+    np.testing.assert_allclose(x, np.arange(11) / 25)
+    largest = np.sort(IMAGE.ravel())[::-1][:10]
+    np.testing.assert_allclose(y, 3 * (IMAGE.sum() - np.append(0, np.cumsum(largest))), rtol=1e-5)
+    assert score.parts["at the end"] == pytest.approx(y[-1])
+
+
+def test_steps_group_features_evenly():
+    metrics = [("deletion", {"steps": 4, "of": "score"})]
+    (score,) = onnxplain.evaluate(triple_sum(), IMAGE, IMAGE[0, 0], metrics, target=0)
+    np.testing.assert_allclose(score.curve[0], np.array([0, 6, 12, 19, 25]) / 25)
+    assert score.evaluations == 5
+
+
+def test_the_order_of_a_coarse_map_is_that_of_its_values_and_not_of_the_size_of_its_features():
+    """A large superpixel of value 2 comes before a small one of value 1."""
+    labels = np.zeros((1, 1, 5, 5), int)
+    labels[0, 0, 4, 4] = 1
+    phi = np.where(labels[0, 0] == 0, 2.0, 1.0)
+    metrics = [("deletion", {"features": labels})]
+    (score,) = onnxplain.evaluate(triple_sum(), IMAGE, phi, metrics, target=0)
+    np.testing.assert_allclose(score.curve[1], [3 * IMAGE.sum(), 3 * IMAGE[0, 0, 4, 4], 0], rtol=1e-5, atol=1e-5)
+
+
+def test_rank_by_magnitude():
+    x, phi = np.ones((1, 3), np.float32), np.array([1.0, -5, 2])
+    model = linear((1, -5, 2))
+    signed, magnitude = (
+        onnxplain.evaluate(model, x, phi, [("deletion", {"rank": rank})], target=0)[0].curve[1]
+        for rank in ("signed", "absolute")
+    )
+    np.testing.assert_allclose(signed, [-2, -4, -5, 0], atol=1e-6)
+    np.testing.assert_allclose(magnitude, [-2, 3, 1, 0], atol=1e-6)
+
+
+def test_regions_of_an_image_are_squares_that_become_noise(digits, zero):
+    metrics = [("region-perturbation", {"pixels": 2, "steps": 5})]
+    (score,) = onnxplain.evaluate(digits, zero, "occlusion", metrics, window=2)
+    np.testing.assert_array_equal(score.curve[0], [0, 1, 2, 3, 4, 5])
+    assert score.curve[1][0] == pytest.approx(0, abs=1e-5)
+    (other,) = onnxplain.evaluate(digits, zero, "occlusion", metrics, window=2, seed=1)
+    assert other.value != score.value
+
+
+def test_exact_shapley_values_of_a_product_have_the_infidelity_of_an_enumeration():
+    """phi of x1 x2 + x3 is (1, 1, 3) at (1, 2, 3); over all sets the gaps are 1 for {1} and {2}, and with 3."""
+    x = np.array([[1, 2, 3]], np.float32)
+    model = quadratic(3, {2: 1}, {(0, 1): 1})
+    metrics = [("infidelity", {"samples": 4000})]
+    (score,) = onnxplain.evaluate(model, x, "exact-shapley", metrics, target=0, baseline=0)
+    # half of the features at random, the empty set replaced by one feature: {1} {2} {3} {12} {13} {23} {123} and again
+    expected = np.mean(
+        [
+            (s @ [1, 1, 3] - (5 - drop(x[0], s))) ** 2
+            for s in map(np.array, itertools.product((0, 1), repeat=3))
+            if s.any()
+        ]
+    )
+    assert score.value == pytest.approx(expected * 7 / 8 + np.mean([1, 1, 0]) / 8, abs=0.12)
+
+
+def drop(x, removed):
+    x1, x2, x3 = x * (1 - removed)
+    return x1 * x2 + x3
+
+
+def test_gradients_are_judged_by_differences_of_the_input():
+    weights = (4.0, 2, 1, -1)
+    x = np.array([[1.0, 3, -2, 5]], np.float32)
+    for perturbation in ("removal", "noise"):
+        settings = {"values": "gradient", "perturbation": perturbation, "baseline": [0.5, 0.5, 0.5, 0.5]}
+        (score,) = onnxplain.evaluate(linear(weights), x, np.array(weights), [("infidelity", settings)], target=0)
+        assert score.value == pytest.approx(0, abs=1e-8)
+        assert score.parts["factor"] == pytest.approx(1, abs=1e-5)
+
+
+def test_what_noise_cannot_say_of_contributions_is_refused():
+    x = np.ones((1, 2), np.float32)
+    with pytest.raises(onnxplain.SettingError, match="attributions that are gradients"):
+        onnxplain.evaluate(linear((1, 2)), x, np.ones(2), [("infidelity", {"perturbation": "noise"})], target=0)
+
+
+@pytest.mark.parametrize(
+    "metric", ["mu-fidelity", "faithfulness-correlation", "sensitivity-n", "faithfulness-estimate"]
+)
+def test_correlations_do_not_know_the_unit_of_the_attributions(metric):
+    model = onnxplain.load(random_dense(1, 10))
+    x = np.random.default_rng(0).normal(size=(1, 10)).astype(np.float32)
+    phi = np.random.default_rng(1).normal(size=10)
+    once, scaled = (onnxplain.evaluate(model, x, k * phi, [metric], target=0)[0].value for k in (1, 1000))
+    assert once == pytest.approx(scaled, abs=1e-9)
+
+
+def test_sensitivity_n_of_a_linear_function_is_one_for_every_size():
+    weights = tuple(range(1, 13))
+    x = np.ones((1, 12), np.float32)
+    (score,) = onnxplain.evaluate(linear(weights), x, np.array(weights, float), ["sensitivity-n"], target=0)
+    np.testing.assert_allclose(score.curve[1], 1, atol=1e-6)
+    assert score.curve[0][0] == 1
+    assert score.curve[0][-1] == 10  # 80 % of 12
+
+
+def test_rank_correlation_with_occlusion_of_the_occlusion_map_itself(digits, zero):
+    made = onnxplain.explain(digits, zero, "ablation", features="grid:4")
+    metrics = [("occlusion-rank-correlation", {"features": "grid:4"})]
+    (score,) = onnxplain.evaluate(digits, made.sample, made, metrics)
+    assert score.value == pytest.approx(1)
+    assert score.evaluations == 17
+
+
+def test_a_map_beats_the_controls_on_a_trained_network(digits):
+    """Seven digits: occlusion knows more than a random map and than the edges, by every measure of faithfulness."""
+    pictures = [str(p) for p in onnxplain.models.samples("digits-cnn")[:7]]
+    names = ["deletion", "insertion", "mu-fidelity", "road", "faithfulness-estimate"]
+    scores = onnxplain.evaluate(digits, pictures, "occlusion", names, controls=True, window=2)
+    values = {(s.metric, s.method): s.value * (1 if s.higher_is_better else -1) for s in scores}
+    for name in names:
+        assert values[name, "occlusion"] > values[name, "random"], name
+        assert values[name, "occlusion"] > values[name, "edges"], name
+
+
+def test_models_of_three_channels_lose_pixels_whole():
+    model = onnxplain.load(random_convolutions(0))
+    image = np.random.default_rng(0).random((1, 3, 9, 9)).astype(np.float32)
+    phi = np.random.default_rng(1).random((9, 9))
+    (score,) = onnxplain.evaluate(model, image, phi, [("deletion", {"of": "score"})], target=1)
+    assert len(score.curve[0]) == 82
+    first = np.unravel_index(phi.argmax(), phi.shape)
+    without = image.copy()
+    without[0, :, first[0], first[1]] = 0
+    assert score.curve[1][1] == pytest.approx(model.predict(without)["y"][0, 1], rel=1e-5)
+
+
+def test_a_single_feature_is_not_put_in_order():
+    (score,) = onnxplain.evaluate(linear((2,)), np.ones((1, 1), np.float32), np.ones(1), ["monotonicity"], target=0)
+    assert math.isnan(score.value)
+    assert "one feature only" in score.notes[0]
+
+
+def test_the_metric_of_the_documentation(tmp_path):
+    """docs/metrics.md shows how a metric is written; it works as shown."""
+    import re
+    from pathlib import Path
+
+    from onnxplain.engine.registry import unregister
+
+    text = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    block = re.findall(r"^```python\n(@onnxplain.*?)^```", text, re.DOTALL | re.MULTILINE)[0]
+    file = tmp_path / "peak_share.py"
+    head = "from dataclasses import dataclass\nimport numpy as np\nimport onnxplain\n"
+    file.write_text(head + block, encoding="utf-8")
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("peak_share", file)
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    try:
+        (score,) = onnxplain.evaluate(linear((1, 1)), np.ones((1, 2), np.float32), np.array([1.0, -3]), ["peak-share"])
+    finally:
+        unregister("peak-share")
+    assert score.value == pytest.approx(0.75)
+    assert score.range == (0, 1)
+
+
+@pytest.fixture(params=["tokens", "strings"])
+def text_model(request, tmp_path):
+    pytest.importorskip("tokenizers")
+    from text_models import string_model, token_model, tokenizer, written
+
+    proto, made = (token_model(types=True), tokenizer()) if request.param == "tokens" else (string_model(), None)
+    return onnxplain.load(written(tmp_path, proto, made), device="cpu")
+
+
+def test_words_are_removed_in_the_order_of_their_worth(text_model):
+    """The model adds up the worths of words: removing the best first, the score falls by one worth after the other."""
+    from text_models import SENTENCE, WORD_VALUES
+
+    names = ["deletion", "insertion", "infidelity", "mu-fidelity", "sparseness"]
+    scores = onnxplain.evaluate(text_model, onnxplain.Text(SENTENCE), "exact-shapley", names, target=1, controls=True)
+    found = {(s.metric, s.method): s for s in scores}
+    worths = np.sort([*WORD_VALUES.values()])[::-1]
+    curve = found["deletion", "exact-shapley"].curve[1]
+    np.testing.assert_allclose(curve[0] - curve, np.append(0, np.cumsum(worths)), atol=1e-4)
+    assert found["infidelity", "exact-shapley"].value == pytest.approx(0, abs=1e-6)
+    assert found["mu-fidelity", "exact-shapley"].value == pytest.approx(1)
+    assert found["deletion", "exact-shapley"].value < found["deletion", "random"].value
+    assert math.isfinite(found["sparseness", "random"].value)
+
+
+@pytest.mark.parametrize(
+    "metric", ["deletion", "infidelity", "mu-fidelity", "faithfulness-estimate", "sensitivity-n", "non-sensitivity"]
+)
+def test_rounding_is_no_movement(metric):
+    """A score of a million that moves by a tenth stays the same number but for float32's last bits."""
+    model = linear((0.05, 0.02, 0.03, 0.0), bias=1e6)
+    x = np.ones((1, 4), np.float32)
+    (score,) = onnxplain.evaluate(model, x, np.array([4.0, 2, 1, 3]), [metric], target=0)
+    assert math.isnan(score.value)
+    assert "move" in score.notes[0]

@@ -1,0 +1,306 @@
+"""evaluate: from a model, inputs and a method or explanation to Scores; and what it refuses."""
+
+import dataclasses
+import math
+
+import numpy as np
+import onnx
+import pytest
+
+import onnxplain
+from onnxplain import CapabilityError, InputError, SettingError
+from oracles.graphs import linear, random_convolutions, random_dense
+from small_graphs import affine
+
+X = np.array([[1.0, 2.0, -1.0, 0.5]], dtype=np.float32)
+WEIGHTS = (4, 2, 1, -1)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return onnxplain.load(onnxplain.models.path("digits-cnn"))
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return [str(p) for p in onnxplain.models.samples("digits-cnn")[:3]]
+
+
+def test_several_inputs_are_averaged_with_an_interval(digits, pictures):
+    (score,) = onnxplain.evaluate(digits, pictures, "occlusion", ["deletion"], window=2)
+    assert len(score.samples) == 3
+    values = np.array(score.samples)
+    assert score.value == pytest.approx(values.mean())
+    half = 4.302653 * values.std(ddof=1) / math.sqrt(3)  # Student's t of two degrees of freedom
+    assert score.interval == pytest.approx((values.mean() - half, values.mean() + half))
+    assert score.standard_error == pytest.approx(values.std(ddof=1) / math.sqrt(3))
+    assert score.evaluations == 3 * 65
+    x, y = score.curve
+    assert (len(x), x[0], x[-1]) == (65, 0, 1)
+    assert (score.curve_interval[0] <= y).all()
+    assert (score.curve_interval[1] >= y).all()
+
+
+def test_one_input_has_no_interval(digits, pictures):
+    (score,) = onnxplain.evaluate(digits, pictures[0], "occlusion", ["deletion"])
+    assert score.interval is None
+    assert score.standard_error is None
+    assert score.samples == (score.value,)
+
+
+def test_a_metric_that_samples_tells_its_own_error_for_one_input():
+    phi = np.array(WEIGHTS) * X + np.array([0.5, 0, 0, 0])
+    (score,) = onnxplain.evaluate(linear(WEIGHTS), X, phi, [("infidelity", {"samples": 400})], target=0)
+    # the gap is 0.5 where the first feature is removed, half of the time: squares of 0.25 or 0
+    assert score.value == pytest.approx(0.125, abs=0.02)
+    assert score.standard_error == pytest.approx(0.125 / math.sqrt(400), rel=0.05)
+
+
+def test_an_explanation_is_judged_as_it_is(digits, pictures):
+    made = onnxplain.explain(digits, pictures[0], "occlusion", window=2)
+    given = onnxplain.evaluate(digits, made.sample, made, ["deletion", "sparseness"])
+    named = onnxplain.evaluate(digits, pictures[0], "occlusion", ["deletion", "sparseness"], window=2)
+    assert [s.value for s in given] == [s.value for s in named]
+    assert [s.method for s in given] == ["occlusion", "occlusion"]
+
+
+def test_a_loaded_explanation_is_judged_on_its_own_target(digits, pictures, tmp_path):
+    made = onnxplain.explain(digits, pictures[0], "occlusion", target=5)
+    made.save(tmp_path / "e.npz")
+    loaded = onnxplain.Explanation.load(tmp_path / "e.npz")
+    (score,) = onnxplain.evaluate(digits, loaded.sample, loaded, [("insertion", {"of": "score"})])
+    assert score.parts["score"] == pytest.approx(made.score)
+
+
+def test_controls_come_after_the_method_and_know_less(digits, pictures):
+    scores = onnxplain.evaluate(digits, pictures, "occlusion", ["deletion"], controls=True)
+    assert [s.method for s in scores] == ["occlusion", "random", "edges"]
+    values = {s.method: s.value for s in scores}
+    assert values["occlusion"] < min(values["random"], values["edges"])
+
+
+def test_each_input_gets_a_random_map_of_its_own_that_perturbations_leave_alone(digits, pictures):
+    metrics = ["entropy", ("max-sensitivity", {"samples": 2})]
+    scores = onnxplain.evaluate(digits, pictures, "random", metrics, controls=True)
+    named, control = [s for s in scores if s.method == "random" and s.metric == "entropy"]
+    assert len(set(named.samples)) == 1  # the same seed: the same map
+    assert len(set(control.samples)) == 3
+    assert all(s.value == 0 for s in scores if s.metric == "max-sensitivity" and s.method == "random")
+
+
+def test_tables_have_no_edges():
+    onnx_model = affine(np.array([[1.0, 2.0, -1.0]]), np.zeros(1)).SerializeToString()
+    scores = onnxplain.evaluate(onnx_model, np.ones((1, 3), np.float32), "ablation", ["sparseness"], controls=True)
+    assert [s.method for s in scores] == ["ablation", "random"]
+
+
+def test_a_feature_that_spans_elements_counts_once():
+    """Superpixels carry their value on each pixel; sums over any other features still add up to the total."""
+    picture = np.random.default_rng(0).random((1, 3, 9, 9)).astype(np.float32)
+    model = onnxplain.load(random_convolutions(0))
+    made = onnxplain.explain(model, picture, "exact-shapley", target=1, features="grid:2x3")
+    for metric in ("infidelity", "faithfulness-correlation"):
+        for features in ("grid:2x3", "grid:1x3", "pixels"):
+            settings = {"features": features, "samples": 20}
+            if metric == "infidelity":
+                settings["probability"] = 0.999
+            (score,) = onnxplain.evaluate(model, made.sample, made, [(metric, settings)])
+            if metric == "infidelity" and features != "pixels":  # nearly always all is removed: exact by efficiency
+                assert score.value < 1e-3 * made.score**2 + 1e-6
+            assert math.isfinite(score.value)
+
+
+def test_channels_that_carry_the_same_number_count_once(digits):
+    """Three channels with a pixel's value each are one value; three different ones are added up."""
+    model = onnxplain.load(random_convolutions(1))
+    picture = np.random.default_rng(1).random((1, 3, 9, 9)).astype(np.float32)
+    pixel = np.random.default_rng(2).random((9, 9))
+    metrics = [("infidelity", {"features": "grid:3", "samples": 30})]
+    spread = np.broadcast_to(pixel, (1, 3, 9, 9))
+    parted = np.stack([pixel * 0.5, pixel * 0.25, pixel * 0.25])[None]
+    found = [onnxplain.evaluate(model, picture, phi, metrics, target=0)[0].value for phi in (spread, parted, pixel)]
+    assert found == pytest.approx([found[0]] * 3)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 64])
+def test_numbers_do_not_depend_on_the_batch_size(batch):
+    from onnxplain.engine.runtime import Layout
+
+    model = onnxplain.load(random_dense(3, 12))
+    x = np.random.default_rng(0).normal(size=(1, 12)).astype(np.float32)
+    phi = np.random.default_rng(1).normal(size=(1, 12))
+    names = ["deletion", "insertion", "infidelity", "mu-fidelity", "sensitivity-n", "faithfulness-estimate"]
+    usual = [s.value for s in onnxplain.evaluate(model, x, phi, names, target=1)]
+    model.layout = Layout(1, 1, batch)
+    assert [s.value for s in onnxplain.evaluate(model, x, phi, names, target=1)] == pytest.approx(usual, rel=1e-4)
+
+
+def test_the_seed_decides_what_is_drawn():
+    model, phi = onnxplain.load(random_dense(3, 12)), np.arange(12.0)
+    x = np.ones((1, 12), np.float32)
+    first, again, other = (
+        onnxplain.evaluate(model, x, phi, ["infidelity"], target=0, seed=seed)[0].value for seed in (1, 1, 2)
+    )
+    assert first == again != other
+
+
+def test_a_score_as_json_has_null_where_there_is_no_number():
+    (score,) = onnxplain.evaluate(linear(WEIGHTS), X, np.zeros(4), ["sparseness"], target=0)
+    document = score.to_json()
+    assert document["value"] is None
+    assert document["samples"] == [None]
+    assert document["range"] == [0.0, 1.0]
+    assert document["notes"] == ["undefined: the map is zero everywhere"]
+
+
+def test_readings_survive_being_written():
+    reading = onnxplain.Reading(
+        math.nan, (np.arange(3.0), np.array([1.0, math.inf, 2.0])), None, {"a": -math.inf}, ("why",), 7, 0.5
+    )
+    again = onnxplain.Reading.from_json(reading.to_json())
+    assert math.isnan(again.value)
+    np.testing.assert_array_equal(again.curve[1], reading.curve[1])
+    assert (again.parts, again.notes, again.evaluations, again.seconds) == ({"a": -math.inf}, ("why",), 7, 0.5)
+
+
+class TestUndefined:
+    """A number that means nothing is NaN, and a note says why."""
+
+    METRICS = ("deletion", "insertion", "pixel-flipping", "region-perturbation", "monotonicity", "average-drop")
+
+    @pytest.mark.parametrize("metric", [*METRICS, "mu-fidelity", "faithfulness-estimate", "occlusion-rank-correlation"])
+    def test_a_constant_map_ranks_nothing(self, metric):
+        (score,) = onnxplain.evaluate(linear(WEIGHTS), X, np.ones(4), [metric], target=0)
+        assert math.isnan(score.value)
+        assert "constant" in score.notes[0] or "same number" in score.notes[0]
+
+    @pytest.mark.parametrize(
+        "metric",
+        [*METRICS[:-1], "infidelity", "mu-fidelity", "sensitivity-n", "faithfulness-estimate", "non-sensitivity"],
+    )
+    def test_a_score_that_does_not_move_is_said_to(self, metric):
+        still = linear((0, 0, 0, 0), bias=3)
+        (score,) = onnxplain.evaluate(still, X, np.array([3.0, 1, 2, 4]), [metric], target=0)
+        assert math.isnan(score.value)
+        assert "move" in score.notes[0]
+
+    def test_samples_without_a_value_are_left_out_and_counted(self):
+        rows = np.concatenate([X, 2 * X, 3 * X])
+        maps = [np.array([1.0, 2, 3, 4]), np.ones(4), np.array([4.0, 2, 1, -1])]
+        (score,) = onnxplain.evaluate(linear(WEIGHTS), rows, maps, ["deletion"], target=0)
+        assert score.notes[0] == "1 of 3 samples have no value and are left out"
+        assert score.value == pytest.approx(np.mean([score.samples[0], score.samples[2]]))
+        assert score.interval is not None
+
+
+class TestRefused:
+    def test_completeness_of_a_method_that_promises_none(self, digits, pictures):
+        with pytest.raises(CapabilityError, match="occlusion does not promise completeness"):
+            onnxplain.evaluate(digits, pictures[0], "occlusion", ["completeness"])
+
+    def test_completeness_of_a_method_that_does(self):
+        (score,) = onnxplain.evaluate(random_dense(0, 6), np.ones((1, 6), np.float32), "kernel-shap", ["completeness"])
+        assert score.value < 1e-6
+        assert score.parts["score difference"] != 0
+
+    def test_an_explanation_of_another_model(self):
+        made = onnxplain.explain(random_dense(0, 4), X, "ablation", target=0)
+        with pytest.raises(InputError, match="another model: its digest differs"):
+            onnxplain.evaluate(random_dense(1, 4), X, made, ["deletion"])
+
+    def test_an_explanation_of_another_input(self):
+        made = onnxplain.explain(random_dense(0, 4), X, "ablation", target=0)
+        with pytest.raises(InputError, match="another input"):
+            onnxplain.evaluate(random_dense(0, 4), X + 1, made, ["deletion"])
+
+    def test_an_explanation_of_another_target(self):
+        made = onnxplain.explain(random_dense(0, 4), X, "ablation", target=0)
+        with pytest.raises(InputError, match="of target '0', not of '1'"):
+            onnxplain.evaluate(random_dense(0, 4), X, made, ["deletion"], target=1)
+
+    def test_an_explanation_without_its_manifest(self):
+        made = onnxplain.explain(random_dense(0, 4), X, "ablation", target=0)
+        bare = dataclasses.replace(made, manifest={})
+        with pytest.raises(InputError, match="manifest of this explanation is not whole"):
+            onnxplain.evaluate(random_dense(0, 4), X, bare, ["deletion"])
+
+    def test_attributions_of_another_shape(self):
+        with pytest.raises(OnnxplainErrors, match=r"\(5,\)"):
+            onnxplain.evaluate(linear(WEIGHTS), X, np.ones(5), ["deletion"], target=0)
+
+    def test_attributions_that_are_not_finite(self):
+        with pytest.raises(InputError, match="not finite"):
+            onnxplain.evaluate(linear(WEIGHTS), X, np.array([1, np.nan, 2, 3]), ["deletion"], target=0)
+
+    def test_attributions_that_came_as_numbers_cannot_be_made_again(self):
+        with pytest.raises(CapabilityError, match="came as numbers alone"):
+            onnxplain.evaluate(linear(WEIGHTS), X, np.arange(4.0), ["max-sensitivity"], target=0)
+
+    def test_as_many_explanations_as_inputs(self):
+        with pytest.raises(InputError, match="2 explanations were given for 1 inputs"):
+            onnxplain.evaluate(linear(WEIGHTS), X, [np.ones(4)] * 2, ["deletion"], target=0)
+        with pytest.raises(InputError, match="one explanation was given for 2 inputs"):
+            onnxplain.evaluate(linear(WEIGHTS), np.repeat(X, 2, axis=0), np.ones(4), ["deletion"], target=0)
+
+    def test_a_mask_of_another_size(self, digits, pictures):
+        with pytest.raises(InputError, match="the mask has the size 4 x 4, the map 8 x 8"):
+            onnxplain.evaluate(digits, pictures[0], "occlusion", ["pointing-game"], mask=np.eye(4))
+
+    @pytest.mark.parametrize(("box", "match"), [((0, 0, 9, 4), "not within the image"), ((3, 3, 3, 5), "not within")])
+    def test_a_box_outside_the_image(self, digits, pictures, box, match):
+        with pytest.raises(InputError, match=match):
+            onnxplain.evaluate(digits, pictures[0], "occlusion", ["pointing-game"], mask=box)
+
+    @pytest.mark.parametrize(("mask", "match"), [(np.zeros((8, 8)), "nothing"), (np.ones((8, 8)), "everything")])
+    def test_a_mask_that_says_nothing(self, digits, pictures, mask, match):
+        with pytest.raises(InputError, match=f"the mask covers {match}"):
+            onnxplain.evaluate(digits, pictures[0], "occlusion", ["pointing-game"], mask=mask)
+
+    def test_localisation_without_a_mask(self, digits, pictures):
+        with pytest.raises(CapabilityError, match="needs to know where the evidence is"):
+            onnxplain.evaluate(digits, pictures[0], "occlusion", ["pointing-game"])
+
+    @pytest.mark.parametrize(
+        ("metrics", "match"),
+        [
+            (["deletoin"], "no metric called 'deletoin'"),
+            (["rise"], "is an explainer, not a metric"),
+            ([("deletion", {"stepps": 3})], "deletion has no setting 'stepps'"),
+            ([("deletion", {"steps": 0})], "deletion.steps must be 1 to 100000"),
+            (["deletion", "deletion"], "asked for twice"),
+            ([], "no metric was asked for"),
+        ],
+    )
+    def test_metrics_that_are_not_there(self, metrics, match):
+        with pytest.raises(SettingError, match=match):
+            onnxplain.evaluate(linear(WEIGHTS), X, np.arange(4.0), metrics, target=0)
+
+    def test_a_probability_where_there_is_none(self):
+        with pytest.raises(CapabilityError, match="no class with a probability"):
+            onnxplain.evaluate(linear(WEIGHTS), X, np.arange(4.0), [("deletion", {"of": "probability"})], target=0)
+
+    def test_settings_of_a_method_where_none_was_named(self):
+        with pytest.raises(SettingError, match="no method was named"):
+            onnxplain.evaluate(linear(WEIGHTS), X, np.arange(4.0), ["deletion"], target=0, window=2)
+
+    def test_a_map_at_a_hidden_tensor(self, digits, pictures):
+        made = onnxplain.explain(digits, pictures[0], "eigen-cam", upsample=False)
+        with pytest.raises(CapabilityError, match="not of the inputs"):
+            onnxplain.evaluate(digits, made.sample, made, ["deletion"])
+
+
+OnnxplainErrors = (InputError, SettingError)
+
+
+def test_logits_of_a_classifier_by_its_spec_become_probabilities(tmp_path):
+    """A model that ends in logits, whose spec says that it classifies: the softmax is taken."""
+    path = tmp_path / "m.onnx"
+    onnx.save(affine(np.array([[1.0, 2.0], [0.5, -1.0]]), np.zeros(2)), path)
+    x = np.array([[1, 1]], dtype=np.float32)
+    metrics = [("insertion", {}), ("deletion", {"of": "score"})]
+    raw = onnxplain.evaluate(path, x, np.array([1.0, 2]), metrics, target=0)
+    path.with_suffix(".toml").write_text('task = "classification"\n')
+    insertion, deletion = onnxplain.evaluate(path, x, np.array([1.0, 2]), metrics, target=0)
+    assert raw[0].parts["score"] == pytest.approx(3)
+    assert insertion.parts["score"] == pytest.approx(1 / (1 + math.exp(-0.5 - 3)), rel=1e-6)
+    assert deletion.parts["score"] == pytest.approx(3)

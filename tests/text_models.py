@@ -1,0 +1,120 @@
+"""Small models of texts with known weights, and tokenizers for them."""
+
+import json
+
+import numpy as np
+import tokenizers
+from onnx import TensorProto, helper
+from tokenizers import models, normalizers, pre_tokenizers, processors
+
+from small_graphs import model_of
+
+FLOAT, INT, TEXT = TensorProto.FLOAT, TensorProto.INT64, TensorProto.STRING
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+PIECES = ["a", "won", "##der", "##ful", "moving", "film", ",", ".", "dull", "not", "the", "!"]
+VOCABULARY = {token: code for code, token in enumerate([*SPECIAL, *PIECES])}
+WORTH = {"won": 1.0, "##der": 0.5, "##ful": 0.5, "moving": 1.5, "film": 0.25, "dull": -2.0, "not": -0.5, "!": 0.125}
+WORTH |= {"[MASK]": 0.0625, "[PAD]": 8.0, "[CLS]": 16.0, "[SEP]": 32.0}
+SENTENCE = "a wonderful, moving film"
+WORD_VALUES = {"a": 0.0, "wonderful": 2.0, ",": 0.0, "moving": 1.5, "film": 0.25}
+
+
+def tokenizer(vocabulary=VOCABULARY, **truncation):
+    """WordPiece pieces of lowercased words, between [CLS] and [SEP]."""
+    made = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))  # noqa: S106 - no password
+    made.normalizer = normalizers.Lowercase()
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    made.add_special_tokens([token for token in SPECIAL if token in vocabulary])
+    made.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[(t, vocabulary[t]) for t in ("[CLS]", "[SEP]")]
+    )
+    if truncation:
+        made.enable_truncation(**truncation)
+    return made
+
+
+def worths(extra=None):
+    table = np.zeros((len(VOCABULARY), 2), np.float32)
+    for token, worth in {**WORTH, **(extra or {})}.items():
+        table[VOCABULARY[token], 1] = worth
+    return table
+
+
+def token_model(*, mask=True, positions=False, types=False, length="sequence", table=None, kind=INT, sizes=None):
+    """y = sum over the tokens that are there of worth[token] (times 1 + position, plus 100 * type), for two classes."""
+    dims = sizes or ["batch", length]
+    nodes = [helper.make_node("Gather", ["embeddings.word", "input_ids"], ["e0"])]
+    inputs, last = {"input_ids": (kind, dims)}, "e0"
+    axes = {"axis": np.array([2]), "tokens": np.array([1]), "one": np.float32(1), "hundred": np.float32(100)}
+    for name, wanted in (("position_ids", positions), ("token_type_ids", types), ("attention_mask", mask)):
+        if not wanted:
+            continue
+        inputs[name] = (kind, dims)
+        nodes += [
+            helper.make_node("Cast", [name], [f"{name}.f"], to=FLOAT),
+            helper.make_node("Unsqueeze", [f"{name}.f", "axis"], [f"{name}.u"]),
+        ]
+        if name == "position_ids":
+            nodes.append(helper.make_node("Add", [f"{name}.u", "one"], [f"{name}.w"]))
+        elif name == "token_type_ids":
+            nodes.append(helper.make_node("Mul", [f"{name}.u", "hundred"], [f"{name}.w"]))
+        factor, op = (f"{name}.u", "Mul") if name == "attention_mask" else (f"{name}.w", "Mul")
+        nodes.append(helper.make_node("Add" if name == "token_type_ids" else op, [last, factor], [f"{name}.e"]))
+        last = f"{name}.e"
+    nodes.append(helper.make_node("ReduceSum", [last, "tokens"], ["y"], keepdims=0))
+    constants = {"embeddings.word": worths() if table is None else table, **axes}
+    return model_of(nodes, inputs, {"y": (FLOAT, [dims[0], 2])}, constants)
+
+
+def string_model(worth=None):
+    """y = sum of the worths of the words (letters only) of a string, as often as they occur."""
+    worth = worth or {"a": 0.0, "wonderful": 2.0, "moving": 1.5, "film": 0.25, "dull": -2.0}
+    words = list(worth)
+    nodes = [
+        helper.make_node("Reshape", ["text", "flat"], ["row"]),
+        helper.make_node(
+            "Tokenizer",
+            ["row"],
+            ["words"],
+            domain="com.microsoft",
+            mark=0,
+            mincharnum=1,
+            pad_value="#",
+            tokenexp="[a-zA-Z]+",
+        ),
+        helper.make_node(
+            "TfIdfVectorizer",
+            ["words"],
+            ["counts"],
+            mode="TF",
+            min_gram_length=1,
+            max_gram_length=1,
+            max_skip_count=0,
+            ngram_counts=[0],
+            ngram_indexes=list(range(len(words))),
+            pool_strings=words,
+        ),
+        helper.make_node("MatMul", ["counts", "W"], ["y"]),
+    ]
+    weights = np.zeros((len(words), 2), np.float32)
+    weights[:, 1] = list(worth.values())
+    constants = {"W": weights, "flat": np.array([-1])}
+    return model_of(
+        nodes, {"text": (TEXT, ["n", 1])}, {"y": (FLOAT, ["n", 2])}, constants, domains={"com.microsoft": 1}
+    )
+
+
+def written(folder, proto, made=None, name="model"):
+    """Write a model, and its tokenizer beside it; return the model's path."""
+    path = folder / f"{name}.onnx"
+    path.write_bytes(proto.SerializeToString())
+    if made is not None:
+        made.save(str(folder / "tokenizer.json"))
+    return path
+
+
+def edited(folder, **changes):
+    """Change top-level fields of the tokenizer.json in a folder."""
+    file = folder / "tokenizer.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+    return file
