@@ -169,9 +169,7 @@ def _as_given(found: Explanation, model: Model) -> Explanation:
     )
 
 
-def samples_of(
-    model: Model, inputs: Inputs, tokenizer: str | os.PathLike[str] | None = None
-) -> Iterator[Sample]:
+def samples_of(model: Model, inputs: Inputs, tokenizer: str | os.PathLike[str] | None = None) -> Iterator[Sample]:
     """Yield the samples that ``inputs`` stands for, checked and with the batch axis first.
 
     ``tokenizer`` is a tokenizer.json for texts, where it is not beside the model nor named in its spec.

@@ -114,9 +114,7 @@ def _contents(sections: Sequence[PageSection]) -> str:
 def _section(place: int, part: PageSection) -> str:
     text = "".join(f"<p>{_safe(line)}</p>" for line in part.text)
     picture = _picture(part) + (html_of(part.passage, part.meaning) if part.passage else "")
-    return _SECTION.format(
-        place=place, title=_safe(part.title), text=text, picture=picture, facts=_facts(part.facts)
-    )
+    return _SECTION.format(place=place, title=_safe(part.title), text=text, picture=picture, facts=_facts(part.facts))
 
 
 def _picture(part: PageSection) -> str:
