@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 
 WORD = 64  # bits
+LONG = 256  # bytes
 STEP = np.uint64(0x9E3779B97F4A7C15)
 # SplitMix64 (Steele, Lea and Flood 2014): a bijection of 64-bit words that spreads every bit over all of them.
 _MIX = ((30, np.uint64(0xBF58476D1CE4E5B9)), (27, np.uint64(0x94D049BB133111EB)), (31, np.uint64(1)))
@@ -65,9 +68,13 @@ class Memory:
 def _keys(coalitions: np.ndarray) -> np.ndarray:
     """Return a number per coalition (B,): its bits, or a hash of them."""
     packed = np.packbits(coalitions, axis=1)
-    words = -(-packed.shape[1] * 8 // WORD)
+    bytes_each = packed.shape[1]
+    if bytes_each > LONG:  # few rows of very many features: quicker one by one
+        digests = b"".join(hashlib.blake2b(row, digest_size=8).digest() for row in packed)
+        return np.frombuffer(digests, dtype=np.uint64)
+    words = -(-bytes_each * 8 // WORD)
     padded = np.zeros((len(packed), words * 8), dtype=np.uint8)
-    padded[:, : packed.shape[1]] = packed
+    padded[:, :bytes_each] = packed
     parts = padded.view(np.uint64)
     if words == 1:
         return parts[:, 0]

@@ -10,11 +10,12 @@ import logging
 import sys
 import threading
 import time
+from queue import Empty
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures import Future
+    from queue import SimpleQueue
 
 Result = TypeVar("Result")
 
@@ -46,15 +47,13 @@ def patiently(work: Callable[[], Result], what: str) -> Result:
     return results[0]
 
 
-def awaited(future: Future[Result], what: str) -> Result:
-    """Return a future's result; notes are made while it lasts."""
+def received(queue: SimpleQueue[Result], what: str) -> Result:
+    """Return what comes out of a queue next; notes are made while nothing does."""
     begun = time.monotonic()
     while True:
         try:
-            return future.result(timeout=NOTE_SECONDS)
-        except TimeoutError:
-            if future.done():
-                raise
+            return queue.get(timeout=NOTE_SECONDS)
+        except Empty:
             note(what, time.monotonic() - begun)
 
 

@@ -137,6 +137,7 @@ class MaskAverage:
         # sums of f M and f² M²; with coverage also of M, f M² and M²
         self._sums = np.zeros((5 if coverage else 2, size))
         self._recent = np.zeros(self._sums.shape, dtype=np.float32)
+        self._weighted = np.empty(size, dtype=np.float32)
 
     def add(self, masks: np.ndarray, scores: np.ndarray) -> None:
         """Take in the next masks and their scores."""
@@ -150,10 +151,11 @@ class MaskAverage:
             start = stop
 
     def _add(self, m: np.ndarray, f: np.ndarray) -> None:
-        weighted = m * f
-        self._recent[0] += weighted.sum(axis=0)
-        np.multiply(weighted, weighted, out=weighted)
-        self._recent[1] += weighted.sum(axis=0)
+        for row, score in zip(m, f, strict=True):  # one by one, what is added up stays in the cache
+            np.multiply(row, score, out=self._weighted)
+            np.add(self._recent[0], self._weighted, out=self._recent[0])
+            np.multiply(self._weighted, self._weighted, out=self._weighted)
+            np.add(self._recent[1], self._weighted, out=self._recent[1])
         if self._coverage:
             squared = m.astype(np.float32) ** 2
             self._recent[2] += m.sum(axis=0, dtype=np.float32)

@@ -70,7 +70,7 @@ class Grid:
                 continue
             cell = math.ceil(n / h)
             begins = np.floor(shifts[:, axis] * cell).astype(np.intp)
-            crops = np.lib.stride_tricks.sliding_window_view(_enlargement(h, (h + 1) * cell), n, axis=0)
+            crops = _crops(h, (h + 1) * cell, n)
             lead, trail = math.prod(self.cells[:axis]), math.prod(self.sizes[axis + 1 :])
             masks = _products(crops[begins].transpose(0, 2, 1), masks.reshape(len(bits), lead, h, trail))
         return masks.reshape(len(bits), *self.sizes)
@@ -169,6 +169,12 @@ def draw_masks(
             for grid, (bits, of_axes) in zip(grids.values(), per_input, strict=True)
         ]
         yield masks[0] if len(masks) == 1 else np.concatenate(masks, axis=1)
+
+
+@lru_cache(maxsize=16)
+def _crops(cells: int, enlarged: int, size: int) -> np.ndarray:
+    """Return the matrices (enlarged - size + 1, cells, size) that enlarge cells and keep ``size`` elements."""
+    return np.lib.stride_tricks.sliding_window_view(_enlargement(cells, enlarged), size, axis=0)
 
 
 @lru_cache(maxsize=16)
