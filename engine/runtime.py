@@ -38,6 +38,7 @@ Result = TypeVar("Result")
 FATAL_ONLY = 4  # native log level: errors are raised as exceptions too, so nothing is lost
 MAX_IR = 13
 MAX_OPSET = 26
+STOP_SPINNING = "session.force_spinning_stop"  # threads that look for work after a run keep the cores from others
 EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 # A signature in C++, as compilers spell it: result, name, arguments.
 _SIGNATURE = re.compile(r"[^()]*\((?:[^()]|\([^()]*\))*\)(?: const)? (?:\[with [^\]]*\] )?")
@@ -336,6 +337,7 @@ def _open(proto: bytes, folder: Path | None, device: Device, threads: int, *, op
     options.log_severity_level = FATAL_ONLY
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    options.add_session_config_entry(STOP_SPINNING, "1")
     if not optimise:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     if folder is not None:

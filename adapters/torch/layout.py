@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .plan import Probe
 
 MOST_ROWS = 64
-RUN_BYTES = 1 << 30  # what the tensors kept for the way back should weigh at most
+RUN_BYTES = 512 << 20  # what the tensors kept for the way back should weigh at most
 
 
 @dataclass(frozen=True)

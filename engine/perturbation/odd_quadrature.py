@@ -124,7 +124,7 @@ def _weights(packed: np.ndarray, first: int, size: int) -> tuple[np.ndarray, np.
     """
     sizes = np.bitwise_count(packed).sum(axis=1)
     smaller = np.minimum(sizes, size - sizes).astype(np.intp)
-    strata = np.arange(size // 2 + 1)
+    strata = list(range(size // 2 + 1))
     gone = np.bincount(smaller[:first], minlength=len(strata))
     drawn = np.bincount(smaller[first:], minlength=len(strata)).astype(float)
     all_pairs = np.array([float(pairs_of(size, min(s, MANY))) for s in strata])

@@ -170,7 +170,7 @@ def prelu(node: Node) -> Converted:
 def clip_by_attributes(node: Node) -> Converted:
     """``min(max, max(min, x))`` with bounds that are attributes."""
     low, high = node.attributes["min"], node.attributes["max"]
-    return function_module(lambda x: torch.clamp(x, low, high), node)
+    return function_module(lambda x: _clipped(x, low, high), node)
 
 
 @converter("Clip", since=11)
@@ -182,7 +182,20 @@ def clip(node: Node) -> Converted:
     low, high = (None if bound is None else bound.reshape(()).item() for bound in known)
     if low is None and high is None:
         return Converted(nn.Identity(), (0,))
-    return function_module(lambda x: torch.clamp(x, low, high), node, takes=(0,))
+    return function_module(lambda x: _clipped(x, low, high), node, takes=(0,))
+
+
+def _clipped(x: torch.Tensor, low: float | None, high: float | None) -> torch.Tensor:
+    """Clamp; where that is a ReLU or has two bounds, by functions whose way back is several times as fast.
+
+    Their derivative at a bound is 0, as that of ReLU and ReLU6 in torch; that of ``torch.clamp`` is 1.
+    """
+    if x.is_floating_point() and low is not None:
+        if high is not None and low < high:
+            return F.hardtanh(x, low, high)
+        if high is None and low == 0:
+            return F.relu(x)
+    return torch.clamp(x, low, high)
 
 
 def _clip_computed(x: torch.Tensor, low: torch.Tensor | None = None, high: torch.Tensor | None = None) -> torch.Tensor:
