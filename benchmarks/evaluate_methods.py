@@ -56,8 +56,8 @@ METRICS: dict[str, dict[str, Any]] = {
     "entropy": {},
 }
 CASCADE: dict[str, dict[str, Any]] = {"parameter-randomisation": {"stages": 8}}
-MODES = {"rise": "centred", "saliency": "magnitude", "guided-backpropagation": "magnitude", "grad-cam": "positive"}
-CASCADED = ("saliency", "guided-backpropagation", "grad-cam", "rise")
+MODES = {"rise": "centred", "saliency": "magnitude", "guided-backprop": "magnitude", "grad-cam": "positive"}
+CASCADED = ("saliency", "guided-backprop", "grad-cam", "rise")
 
 
 def main() -> None:
