@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..masking.features import Features
     from .trial import Of, Trial
 
+DRAWN_AT_A_TIME = 1 << 18  # features
 CONSTANT_SUMS = "the attributions of all sets add up to the same number"
 CONSTANT_DROPS = "the score falls by the same amount whatever is removed: it does not move"
 ONE_SET = "there is one set only: a correlation takes two"
@@ -53,13 +54,17 @@ def effects(trial: Trial, features: Features, baseline: Any, of: Of, sets: Itera
     sums: list[np.ndarray] = []
     drops: list[np.ndarray] = []
     for present, scores in game.stream(~chosen for chosen in sets):
-        sums.append(phi.sum() - present @ phi)
+        sums.append(np.where(present, 0.0, phi).sum(axis=1))  # no product: its threads would wait for the model's cores
         drops.append(full - scores)
     return Effects(np.concatenate(sums), np.concatenate(drops), full)
 
 
-def drawn(rng: np.random.Generator, features: int, size: int, count: int, at_a_time: int = 64) -> Iterable[np.ndarray]:
-    """Yield ``count`` random sets of ``size`` features, as booleans (b, features)."""
+def drawn(rng: np.random.Generator, features: int, size: int, count: int) -> Iterable[np.ndarray]:
+    """Yield ``count`` random sets of ``size`` features, as booleans (b, features).
+
+    Of many features few sets at a time: the model waits while they are drawn. The draws are the same for any number.
+    """
+    at_a_time = 1 << max(0, min(12, (DRAWN_AT_A_TIME // features).bit_length() - 1))
     for start in range(0, count, at_a_time):
         rows = min(at_a_time, count - start)
         chosen = np.zeros((rows, features), dtype=bool)
