@@ -162,6 +162,6 @@ TABLES = {
     "shapley error": shapley_error,
     **{
         f"measured {name}": partial(measured, name)
-        for name in ("startup", "memory", "overhead", "twin", "metrics", "evaluate-all", "evaluate-cascade")
+        for name in ("startup", "memory", "overhead", "twin", "rules", "metrics", "evaluate-all", "evaluate-cascade")
     },
 }
