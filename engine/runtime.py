@@ -254,7 +254,7 @@ def stream(
 class _Crew(Generic[Result]):
     """Threads that run batches, and hand back results by the places of the batches.
 
-    Queues, since a pool with its futures costs several times more for each batch.
+    Plain queues: a pool would make a future, with a lock of its own, for every batch.
     """
 
     def __init__(self, run: Callable[[Feeds, Halt], Result], workers: int) -> None:
