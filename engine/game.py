@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .errors import InputError, ModelError, printable
+from .errors import InputError
 from .masking.maskers import maskers_of
 from .memory import Memory
 
@@ -159,14 +159,9 @@ class Game:
         return np.asarray(scores[np.arange(count), furthest])
 
     def _finite(self, rows: np.ndarray) -> np.ndarray:
-        bad = np.flatnonzero(~np.isfinite(rows))
-        if bad.size:
-            raise ModelError(
-                f"the score of target '{printable(self.target.text)}' is {rows[bad[0]]}",
-                where=f"tensor '{printable(self.target.tensor)}', row {int(bad[0])} of a batch",
-                tip="the model overflows on masked inputs; try another baseline, or check the preprocessing",
-            )
-        return rows
+        return self.target.finite(
+            rows, "the model overflows on masked inputs; try another baseline, or check the preprocessing"
+        )
 
     def _check(self, coalitions: np.ndarray) -> None:
         if coalitions.ndim != 2 or coalitions.shape[1] != self.size:

@@ -52,16 +52,16 @@ class Memory:
         return found
 
     def settled(self, most: int) -> Memory:
-        """Return a memory of what has a score, or an empty one where that is more than ``most`` coalitions."""
-        memory = Memory()
-        if len(self) and not np.isnan(self._scores[: len(self)]).any():
-            if len(self) <= most:
-                memory._places, memory._scores = dict(self._places), self._scores.copy()
-            return memory
-        kept = [(key, place) for key, place in self._places.items() if not np.isnan(self._scores[place])]
-        if len(kept) <= most:
-            memory._places = {key: number for number, (key, _) in enumerate(kept)}
-            memory._scores = self._scores[[place for _, place in kept]]
+        """Return a memory of what has a score: this one where all have; an empty one if they are more than ``most``."""
+        there = ~np.isnan(self._scores[: len(self)])
+        if there.sum() > most:
+            return Memory()
+        if there.all():
+            return self
+        kept, memory = np.flatnonzero(there), Memory()
+        keys = list(self._places)  # in the order of their places
+        memory._places = {keys[place]: number for number, place in enumerate(kept)}
+        memory._scores = self._scores[kept]
         return memory
 
 

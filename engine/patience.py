@@ -10,12 +10,11 @@ import logging
 import sys
 import threading
 import time
-from queue import Empty
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from queue import SimpleQueue
+    from concurrent.futures import Future
 
 Result = TypeVar("Result")
 
@@ -47,13 +46,15 @@ def patiently(work: Callable[[], Result], what: str) -> Result:
     return results[0]
 
 
-def received(queue: SimpleQueue[Result], what: str) -> Result:
-    """Return what comes out of a queue next; notes are made while nothing does."""
+def awaited(future: Future[Result], what: str) -> Result:
+    """Return a future's result; notes are made while it lasts."""
     begun = time.monotonic()
     while True:
         try:
-            return queue.get(timeout=NOTE_SECONDS)
-        except Empty:
+            return future.result(timeout=NOTE_SECONDS)
+        except TimeoutError:
+            if future.done():
+                raise
             note(what, time.monotonic() - begun)
 
 

@@ -44,16 +44,17 @@ class Runner:
         """Return a runner with the given layout, a remembered one, one measured now, or the default."""
         if layout is not None:
             return cls(variant, target, layout)
-        default = cls.default_layout(variant, feeds)
-        if not variant.model.device.is_cpu or expected * variant.seconds < WORTH_MEASURING:
-            return cls(variant, target, cls._remembered(variant, feeds) or default)
         known = cls._remembered(variant, feeds)
-        if known is None and expected * cls(variant, target, default).row_seconds(feeds) < WORTH_MEASURING:
-            return cls(variant, target, default)
-        if known is None:
-            known = cls._measured(variant, target, feeds, default)
-            variant.model.layouts[_layout_key(variant, feeds)] = known
-            remember(LAYOUTS, _layout_key(variant, feeds), dataclasses.asdict(known))
+        if known is not None:
+            return cls(variant, target, known)
+        default = cls(variant, target, cls.default_layout(variant, feeds))
+        if not variant.model.device.is_cpu or expected * variant.seconds < WORTH_MEASURING:
+            return default
+        if expected * default.row_seconds(feeds) < WORTH_MEASURING:
+            return default
+        known = cls._measured(variant, target, feeds, default.layout)
+        variant.model.layouts[_layout_key(variant, feeds)] = known
+        remember(LAYOUTS, _layout_key(variant, feeds), dataclasses.asdict(known))
         return cls(variant, target, known)
 
     def row_seconds(self, feeds: Feeds) -> float:
@@ -98,7 +99,8 @@ class Runner:
             return None
         if max(kept["workers"], kept["threads"]) > variant.model.threads or kept["batch"] > 2 * MOST_ROWS:
             return None
-        return Layout(**kept)
+        variant.model.layouts[key] = Layout(**kept)
+        return variant.model.layouts[key]
 
     @classmethod
     def _measured(cls, variant: Variant, target: Target, feeds: Feeds, default: Layout) -> Layout:

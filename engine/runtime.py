@@ -7,25 +7,23 @@ memory through IO binding.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import itertools
 import os
 import re
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import onnxruntime as ort
 
 from .errors import CapabilityError, InputError, ModelError, SettingError, nearest, printable
-from .patience import patiently, received
+from .patience import awaited, patiently
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -228,78 +226,26 @@ def stream(
     A batch's arrays may be written to again after as many further batches have been drawn. A batch of None passes
     through in its turn with the result None. An error or Ctrl-C ends the runs that are under way.
     """
-    pending: deque[tuple[int | None, Tag]] = deque()
-    crew = _Crew(run, workers)
+    executor = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="onnxplain")
+    pending: deque[tuple[Future[Result] | None, Tag]] = deque()
+    halt = Halt()
 
     def oldest() -> tuple[Result | None, Tag]:
-        place, tag = pending.popleft()
-        return (None if place is None else crew.result(place)), tag
+        future, tag = pending.popleft()
+        return (None if future is None else awaited(future, "running the model on one batch")), tag
 
     try:
-        for place, (feeds, tag) in enumerate(batches):
-            if feeds is not None:
-                crew.take(place, feeds)
-            pending.append((None if feeds is None else place, tag))
+        for feeds, tag in batches:
+            pending.append((None if feeds is None else executor.submit(run, feeds, halt), tag))
             if len(pending) >= in_flight(workers):
                 yield oldest()
         while pending:
             yield oldest()
     except BaseException:
-        crew.halt()
+        halt()
         raise
     finally:
-        crew.leave()
-
-
-class _Crew(Generic[Result]):
-    """Threads that run batches, and hand back results by the places of the batches.
-
-    Plain queues: a pool would make a future, with a lock of its own, for every batch.
-    """
-
-    def __init__(self, run: Callable[[Feeds, Halt], Result], workers: int) -> None:
-        self.halt = Halt()
-        self._run = run
-        self._jobs: SimpleQueue[tuple[int, Feeds] | None] = SimpleQueue()
-        self._done: SimpleQueue[tuple[int, Result | None, BaseException | None]] = SimpleQueue()
-        self._finished: dict[int, tuple[Result | None, BaseException | None]] = {}
-        self._threads = [
-            threading.Thread(target=self._work, name=f"onnxplain_{k}", daemon=True) for k in range(workers)
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def take(self, place: int, feeds: Feeds) -> None:
-        """Run a batch as soon as a thread is free."""
-        self._jobs.put((place, feeds))
-
-    def result(self, place: int) -> Result | None:
-        """Wait for the result of a batch, and raise what its run raised."""
-        while place not in self._finished:
-            number, found, failure = received(self._done, "running the model on one batch")
-            self._finished[number] = found, failure
-        result, error = self._finished.pop(place)
-        if error is not None:
-            raise error
-        return result
-
-    def leave(self) -> None:
-        """Forget what has not begun, and wait for what has."""
-        with contextlib.suppress(Empty):
-            while True:
-                self._jobs.get_nowait()
-        for _ in self._threads:
-            self._jobs.put(None)
-        for thread in self._threads:
-            thread.join()
-
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            place, feeds = job
-            try:
-                self._done.put((place, self._run(feeds, self.halt), None))
-            except BaseException as error:  # noqa: BLE001 - handed over to the thread that waits
-                self._done.put((place, None, error))
+        executor.shutdown(wait=True, cancel_futures=True)
 
 
 def measure(run: Callable[[Feeds, Halt], Result], feeds: Feeds, layout: Layout, seconds: float) -> float:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
-
-from .errors import ModelError, printable
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    import numpy as np
 
     from .model import Model
     from .target import Target
 
 Tag = TypeVar("Tag")
-Feeds = dict[str, np.ndarray]
+Feeds = dict[str, "np.ndarray"]
+OVERFLOW = "the model overflows on this row; check the data and the preprocessing"
 
 
 class Scorer:
@@ -54,20 +53,10 @@ class Scorer:
                 continue
             if self._progress is not None:
                 self._progress(count)
-            yield self._finite(scores), tag
+            yield self._target.finite(scores, OVERFLOW), tag
 
     def _counted(self, batches: Iterable[tuple[Feeds, Tag]]) -> Iterator[tuple[Feeds, tuple[Tag, int]]]:
         for feeds, tag in batches:
             count = self._runner.variant.count(feeds)
             self.evaluations += count
             yield feeds, (tag, count)
-
-    def _finite(self, scores: np.ndarray) -> np.ndarray:
-        bad = np.argwhere(~np.isfinite(scores))
-        if len(bad):
-            raise ModelError(
-                f"the score of target '{printable(self._target.text)}' is {scores[tuple(bad[0])]}",
-                where=f"tensor '{printable(self._target.tensor)}', row {int(bad[0][0])} of a batch",
-                tip="the model overflows on this row; check the data and the preprocessing",
-            )
-        return scores

@@ -64,6 +64,17 @@ class Target:
         wide = chosen.astype(np.float64)
         return np.asarray(wide.mean(axis=tuple(range(1, wide.ndim)))) if wide.ndim > 1 else wide
 
+    def finite(self, scores: np.ndarray, tip: str) -> np.ndarray:
+        """Return the scores (B,) of a batch; ``ModelError`` with the first that is not finite, and the tip."""
+        bad = np.flatnonzero(~np.isfinite(scores))
+        if bad.size:
+            raise ModelError(
+                f"the score of target '{printable(self.text)}' is {scores[bad[0]]}",
+                where=f"tensor '{printable(self.tensor)}', row {int(bad[0])} of a batch",
+                tip=tip,
+            )
+        return scores
+
     def __str__(self) -> str:
         """Return the target as it was asked for, with the class's name where it has one."""
         return f"{self.text} ({self.label})" if self.label and self.label != self.text else self.text

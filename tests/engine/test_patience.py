@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from queue import SimpleQueue
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -31,8 +31,16 @@ def test_what_lasts_is_noted_with_time_and_memory(impatient, caplog):
 
 
 def test_a_long_run_is_noted_too(impatient, caplog):
-    results = SimpleQueue()
-    threading.Timer(0.1, results.put, [True]).start()
-    with caplog.at_level(logging.WARNING, "onnxplain"):
-        assert patience.received(results, "running") is True
+    done = threading.Event()
+    threading.Timer(0.1, done.set).start()
+    with ThreadPoolExecutor(1) as executor, caplog.at_level(logging.WARNING, "onnxplain"):
+        assert patience.awaited(executor.submit(done.wait, 10), "running") is True
     assert "still running" in caplog.text
+
+
+def test_a_timeout_of_the_work_itself_is_an_error():
+    def fail():
+        raise TimeoutError("of the work")
+
+    with ThreadPoolExecutor(1) as executor, pytest.raises(TimeoutError, match="of the work"):
+        patience.awaited(executor.submit(fail), "running")

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from ..dtypes import to_tensor
 from .linear import frozen, is_float
 from .registry import Converted, converter, function_module
+from .windows import Geometry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,20 +32,10 @@ SAME = ("SAME_UPPER", "SAME_LOWER")
 
 
 @dataclass(frozen=True)
-class Window:
-    """Geometry of a convolution: per spatial axis, and ``pads`` as ONNX has them, all beginnings before all ends."""
+class Window(Geometry):
+    """Geometry of a convolution."""
 
-    kernel: tuple[int, ...]
-    strides: tuple[int, ...]
-    dilations: tuple[int, ...]
-    pads: tuple[int, ...]
-    auto_pad: str
     group: int
-
-    @property
-    def rank(self) -> int:
-        """Number of spatial axes."""
-        return len(self.kernel)
 
     @property
     def symmetric(self) -> bool:

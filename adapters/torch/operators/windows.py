@@ -30,20 +30,26 @@ class Margin:
 
 
 @dataclass(frozen=True)
-class Window:
-    """Size and way of a pooling window, one number per spatial axis; ``pads`` are all begins, then all ends."""
+class Geometry:
+    """Size and way of a window, one number per spatial axis; ``pads`` are all begins, then all ends."""
 
     kernel: tuple[int, ...]
     strides: tuple[int, ...]
     dilations: tuple[int, ...]
     pads: tuple[int, ...]
     auto_pad: str
-    ceil: bool
 
     @property
     def rank(self) -> int:
         """Number of spatial axes."""
         return len(self.kernel)
+
+
+@dataclass(frozen=True)
+class Window(Geometry):
+    """Geometry of a pooling window."""
+
+    ceil: bool
 
     @property
     def symmetric(self) -> bool:

@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch")
 
 import onnxplain  # noqa: E402
 import whole_models  # noqa: E402  # after the check that torch is there
+from gradient_problems import tree  # noqa: E402
 from onnxplain.adapters.torch import layout, operators, twin  # noqa: E402
 from onnxplain.adapters.torch.operators import function_module  # noqa: E402
 from onnxplain.engine.errors import CapabilityError, InputError, SettingError  # noqa: E402
@@ -200,29 +201,8 @@ def test_a_target_behind_argmax_has_no_gradient():
 
 
 def test_tree_ensembles_are_refused_with_methods_that_work():
-    tree = helper.make_node(
-        "TreeEnsembleRegressor",
-        ["x"],
-        ["y"],
-        domain="ai.onnx.ml",
-        n_targets=1,
-        nodes_treeids=[0, 0, 0],
-        nodes_nodeids=[0, 1, 2],
-        nodes_featureids=[0, 0, 0],
-        nodes_modes=["BRANCH_LEQ", "LEAF", "LEAF"],
-        nodes_values=[0.5, 0.0, 0.0],
-        nodes_truenodeids=[1, 0, 0],
-        nodes_falsenodeids=[2, 0, 0],
-        nodes_hitrates=[1.0, 1.0, 1.0],
-        nodes_missing_value_tracks_true=[0, 0, 0],
-        target_treeids=[0, 0],
-        target_nodeids=[1, 2],
-        target_ids=[0, 0],
-        target_weights=[1.0, 2.0],
-    )
-    model = loaded(model_of([tree], {"x": (FLOAT, ["b", 3])}, {"y": (FLOAT, ["b", 1])}, domains={"ai.onnx.ml": 3}))
     with pytest.raises(CapabilityError) as caught:
-        twin(model, {"x": ROWS})
+        twin(tree(), {"x": ROWS})
     assert "TreeEnsembleRegressor has no gradient" in str(caught.value)
     assert "kernel-shap" in str(caught.value)
 
