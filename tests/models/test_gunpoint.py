@@ -51,7 +51,7 @@ def test_graph_computes_what_was_trained():
 
 def test_gradients_of_the_loss_are_right():
     rng = np.random.default_rng(0)
-    weights = {name: w.astype(np.float64) for name, w in gunpoint.initial_weights(rng).items()}
+    weights = {name: w.astype(np.float64) for name, w in gunpoint.initial_weights(gunpoint.SHAPES, rng).items()}
     series, classes = rng.normal(size=(3, 1, 20)), np.array([0, 1, 1])
     for name in ("conv1.weight", "conv1.bias", "conv2.weight", "dense.weight", "dense.bias"):
         shape = weights[name].shape
@@ -70,7 +70,9 @@ def test_training_lowers_the_loss():
     series = rng.normal(scale=0.3, size=(12, 1, 150)).astype(np.float32)
     series[::2, 0, 60:90] += 1
     examples = gunpoint.Motions(series, np.arange(12) % 2)
-    first = gunpoint.loss_and_gradients(series, examples.classes, gunpoint.initial_weights(np.random.default_rng(0)))[0]
+    first = gunpoint.loss_and_gradients(
+        series, examples.classes, gunpoint.initial_weights(gunpoint.SHAPES, np.random.default_rng(0))
+    )[0]
     assert gunpoint.loss_and_gradients(series, examples.classes, gunpoint.train(examples, epochs=25))[0] < 0.5 * first
 
 
