@@ -167,6 +167,6 @@ def _value(value: Any) -> Any:
 def _tensors(value: Any) -> Any:
     if isinstance(value, list):
         return [_tensors(v) for v in value]
-    if value is not None and value.dtype.name in {"int4", "uint4"}:
+    if value is not None and value.dtype.name in {"int2", "uint2", "int4", "uint4", "float4_e2m1fn"}:
         raise CapabilityError(f"torch has no element type for {value.dtype}")
     return None if value is None else to_tensor(value)

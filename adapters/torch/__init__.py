@@ -12,6 +12,8 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from ...engine.errors import CapabilityError
+
 if TYPE_CHECKING:
     from .convert import convert as convert
     from .twin import Run as Run
@@ -28,7 +30,14 @@ def _given(name: str, room: str) -> property:
     """
 
     def get(_: ModuleType) -> Any:
-        return getattr(importlib.import_module(f".{room}", __name__), name)
+        try:
+            return getattr(importlib.import_module(f".{room}", __name__), name)
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            raise CapabilityError(
+                f"{name} needs torch, which is not installed", tip='pip install "onnxplain[torch]"'
+            ) from None
 
     def keep(_: ModuleType, value: Any) -> None:
         del value

@@ -41,7 +41,13 @@ _BITS: dict[np.dtype[Any], tuple[type[np.generic], torch.dtype]] = {
     np.dtype(ml_dtypes.float8_e5m2fnuz): (np.uint8, torch.float8_e5m2fnuz),
 }
 _UNBITS = {dtype: (torch.int16 if dtype.itemsize == 2 else torch.uint8, kind) for kind, (_, dtype) in _BITS.items()}
-_WIDENED = {np.dtype(ml_dtypes.int4): np.int8, np.dtype(ml_dtypes.uint4): np.uint8}
+WIDENED: dict[np.dtype[Any], type[np.generic]] = {  # a type that holds the same numbers
+    np.dtype(ml_dtypes.int2): np.int8,
+    np.dtype(ml_dtypes.uint2): np.uint8,
+    np.dtype(ml_dtypes.int4): np.int8,
+    np.dtype(ml_dtypes.uint4): np.uint8,
+    np.dtype(ml_dtypes.float4_e2m1fn): np.float32,
+}
 
 
 def torch_dtype(elem_type: int) -> torch.dtype:
@@ -56,17 +62,17 @@ def torch_dtype(elem_type: int) -> torch.dtype:
 
 
 def to_tensor(array: np.ndarray) -> torch.Tensor:
-    """Return a tensor with a copy of the array; bfloat16 and float8 keep their type, 4-bit integers become 8-bit.
+    """Return a tensor with a copy of the array; bfloat16 and float8 keep their type, those of fewer bits are widened.
 
     Raises ``CapabilityError`` for strings and other types that torch lacks.
     """
     if array.dtype in _BITS:
         bits, dtype = _BITS[array.dtype]
-        return torch.from_numpy(np.array(array.view(bits), copy=True, order="C")).view(dtype)
-    if array.dtype in _WIDENED:
-        array = array.astype(_WIDENED[array.dtype])
+        return torch.tensor(np.asarray(array.view(bits), order="C")).view(dtype)
+    if array.dtype in WIDENED:
+        array = array.astype(WIDENED[array.dtype])
     try:
-        return torch.from_numpy(np.array(array, copy=True, order="C"))
+        return torch.tensor(np.asarray(array, order="C"))  # torch's memory is aligned for products of matrices
     except TypeError:
         raise CapabilityError(f"torch has no element type for {array.dtype}") from None
 

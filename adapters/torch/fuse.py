@@ -1,33 +1,32 @@
 """Decomposed operators put together again: linear layers, GELU, layer normalisation, attention, Conv with BatchNorm.
 
-Exporters spell these out, and running the pieces one by one is slower than the original module. Only parts of a graph
-are fused (``plan.cut``), and only where nothing but the next piece reads a tensor in between: what is tapped stays.
+Exporters spell these out, and running the pieces one by one is slower than the original module. Layers that run faster
+in another form get it, and what is calculated from shapes is remembered (``remembered``). Only parts of a graph are
+fused (``plan.cut``), and only where nothing but the next piece reads a tensor in between: what is tapped stays.
 """
 
 from __future__ import annotations
 
 import math
-import operator
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from .cuts import elements, slices
 from .dtypes import to_tensor
-from .fused import Attention, LayerNorm, Parts, Swapped
+from .fused import Attention, Dense, LayerNorm, Patches, Swapped
 from .operators.linear import linear_layer
+from .remembered import remember
+from .view import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    import numpy as np
-
     from .node import Node
 
-_OPEN = 1 << 31  # an end this far away means the end of the axis
 _CLOSE = 1e-4  # constants are stored in 32 bits, some exporters round them to 16
+_LARGE_PATCH = 8  # smaller windows gain nothing
 _ANY = "any"
 
 
@@ -43,86 +42,11 @@ def fuse(module: fx.GraphModule, sources: dict[str, Node], names: Collection[str
         for node in list(module.graph.nodes):
             if node.users and (op_type == _ANY or view.op_type(node) == op_type):
                 match(view, node)
+    if names is None:
+        remember(view)
     module.graph.eliminate_dead_code()
     module.delete_all_unused_submodules()
     module.recompile()
-
-
-@dataclass(frozen=True)
-class View:
-    """An fx graph read as ONNX operators."""
-
-    module: fx.GraphModule
-    sources: dict[str, Node]
-
-    def op_type(self, node: Any) -> str:
-        """Return the ONNX operator that an fx node runs; empty for others and for other domains than the default."""
-        if not isinstance(node, fx.Node) or node.op != "call_module":
-            return ""
-        source = self.sources.get(node.name)
-        return source.op_type if source is not None and not source.domain else ""
-
-    def inputs(self, node: Any, op_type: str, count: int) -> list[fx.Node]:
-        """Return what a node of an operator reads while running, where it is so many nodes; empty otherwise."""
-        if self.op_type(node) != op_type or len(node.args) != count:
-            return []
-        return [a for a in node.args if isinstance(a, fx.Node)]
-
-    def alone(self, *nodes: fx.Node) -> bool:
-        """Whether each of the nodes is read once."""
-        return all(len(node.users) == 1 for node in nodes)
-
-    def part(self, node: fx.Node) -> nn.Module:
-        """Return the module that an fx node calls."""
-        return self.module.get_submodule(str(node.target))
-
-    def with_constant(self, node: Any, op_type: str) -> tuple[np.ndarray, fx.Node] | None:
-        """Return the constant and the other operand of an operator on two, or None."""
-        inputs = self.inputs(node, op_type, 1)
-        constants = self.sources[node.name].constants if inputs else {}
-        return (next(iter(constants.values())), inputs[0]) if len(constants) == 1 else None
-
-    def scalar(self, node: Any, op_type: str) -> tuple[float, fx.Node] | None:
-        """Return c and x where a node is ``x op c`` with one number c (for Div, Sub, Pow: on the right)."""
-        found = self.with_constant(node, op_type)
-        if found is None or found[0].size != 1 or found[0].dtype.kind != "f":
-            return None
-        if op_type in {"Div", "Sub", "Pow"} and 1 not in self.sources[node.name].constants:
-            return None
-        return float(found[0].reshape(-1)[0]), found[1]
-
-    def only_user(self, node: fx.Node, op_type: str) -> fx.Node | None:
-        """Return the one node that reads a tensor, where there is one and it is of this operator."""
-        user = next(iter(node.users)) if len(node.users) == 1 else None
-        return user if self.op_type(user) == op_type else None
-
-    @cached_property
-    def of_shapes(self) -> set[fx.Node]:
-        """The nodes whose values come from shapes alone."""
-        found: set[fx.Node] = set()
-        for node in self.module.graph.nodes:
-            read = node.all_input_nodes
-            if self.op_type(node) in {"Shape", "Size"} or (read and all(n in found for n in read)):
-                found.add(node)
-        return found
-
-    def replace(self, node: fx.Node, part: nn.Module, arguments: tuple[fx.Node, ...]) -> None:
-        """Put a module in the place of a node and of what it alone reads."""
-        target = self.added(f"Fused_{node.name}", part)
-        with self.module.graph.inserting_before(node):
-            made = self.module.graph.call_module(target, arguments)
-        node.replace_all_uses_with(made)
-        self.sources[made.name] = self.sources[node.name]
-
-    def added(self, stem: str, part: nn.Module) -> str:
-        """Add a module under a name that is free, and return the name."""
-        target, count = stem, 0
-        while hasattr(self.module, target):
-            count += 1
-            target = f"{stem}_{count}"
-        held = next((t.device for t in (*self.module.parameters(), *self.module.buffers())), None)
-        self.module.add_module(target, part.eval() if held is None else part.eval().to(held))
-        return target
 
 
 def _linear(view: View, node: fx.Node) -> None:
@@ -202,10 +126,8 @@ def _of_last_mean(view: View, node: fx.Node) -> fx.Node | None:
     inputs = view.inputs(node, "ReduceMean", 1)
     if not inputs:
         return None
-    source = view.sources[node.name]
-    axes = source.attributes.get("axes", source.constants.get(1))
-    kept = bool(source.attributes.get("keepdims", 1))
-    return inputs[0] if kept and axes is not None and [int(a) for a in axes] == [-1] else None
+    kept = bool(view.sources[node.name].attributes.get("keepdims", 1))
+    return inputs[0] if kept and view.axes(node) == [-1] else None
 
 
 def _attention(view: View, node: fx.Node) -> None:
@@ -248,45 +170,6 @@ def _unscaled(view: View, node: fx.Node) -> tuple[fx.Node, float, list[tuple[fx.
     return node, scale, factors
 
 
-def _slices(view: View, node: fx.Node) -> None:
-    """Slices that cut an axis into consecutive parts: one split, which is faster on the way back."""
-    cuts = [(user, cut) for user in node.users if (cut := _cut(view, user)) is not None]
-    for axis in {cut[0] for _, cut in cuts}:
-        found = {cut[1]: (cut[2], user) for user, cut in cuts if cut[0] == axis}
-        parts: list[tuple[int | None, fx.Node]] = []
-        start = 0
-        while start in found:
-            stop, user = found[start]
-            parts.append((None if stop >= _OPEN else stop - start, user))
-            start = stop
-        if len(parts) > 1 and len(parts) == len(found):
-            _split(view, node, axis, parts)
-
-
-def _cut(view: View, node: fx.Node) -> tuple[int, int, int] | None:
-    """Return axis, beginning and end of a Slice of one axis by constants, in steps of one."""
-    if not view.inputs(node, "Slice", 1):
-        return None
-    constants = [view.sources[node.name].constants.get(k) for k in range(1, 5)]
-    numbers = [int(c[0]) for c in constants if c is not None and c.shape == (1,)]
-    if len(numbers) < 3 or any(c is None for c in constants[:3]) or numbers[3:] not in ([], [1]):
-        return None
-    start, stop, axis = numbers[:3]
-    return (axis, start, stop) if 0 <= start < stop else None
-
-
-def _split(view: View, node: fx.Node, axis: int, parts: list[tuple[int | None, fx.Node]]) -> None:
-    order = list(view.module.graph.nodes)
-    first = min((user for _, user in parts), key=order.index)
-    target = view.added(f"Parts_{node.name}", Parts(axis, [length for length, _ in parts]))
-    with view.module.graph.inserting_before(first):
-        made = view.module.graph.call_module(target, (node,))
-        pieces = [view.module.graph.call_function(operator.getitem, (made, k)) for k in range(len(parts))]
-    view.sources[made.name] = view.sources[first.name]
-    for piece, (_, user) in zip(pieces, parts, strict=True):
-        user.replace_all_uses_with(piece)
-
-
 def _swapped(view: View, node: fx.Node) -> None:
     """Reshape to three axes, swap the last two, reshape to four: what exporters make of a transposed key."""
     swap = node.args[0]
@@ -315,12 +198,31 @@ def _convolution(view: View, node: fx.Node) -> None:
         view.replace(node, merged, tuple(view.inputs(before, "Conv", 1)))
 
 
+def _patches(view: View, node: fx.Node) -> None:
+    """Convolution whose windows are as far apart as they are large: patches, each times one matrix."""
+    conv = view.part(node)
+    if type(conv) is nn.Conv2d and conv.stride == conv.kernel_size and min(conv.kernel_size) >= _LARGE_PATCH:
+        plain = conv.groups == 1 and set(conv.dilation) == {1} and conv.padding in {(0, 0), "valid"}
+        if plain and conv.padding_mode == "zeros":
+            view.replace(node, Patches(conv), tuple(view.inputs(node, "Conv", 1)))
+
+
+def _dense(view: View, node: fx.Node) -> None:
+    """Linear layers with a bias."""
+    layer = view.part(node) if node.op == "call_module" else None
+    if type(layer) is nn.Linear and layer.bias is not None:
+        view.replace(node, Dense(layer), tuple(node.all_input_nodes))
+
+
 PATTERNS: dict[str, tuple[str, Callable[[View, fx.Node], None]]] = {
     "swapped": ("Reshape", _swapped),
-    "slices": (_ANY, _slices),
+    "elements": (_ANY, elements),
+    "slices": (_ANY, slices),
     "linear": ("Add", _linear),
     "gelu": ("Erf", _gelu),
     "layer-norm": ("Div", _layer_norm),
     "attention": ("Softmax", _attention),
     "convolution": ("BatchNormalization", _convolution),
+    "patches": ("Conv", _patches),
+    "dense": (_ANY, _dense),
 }

@@ -11,6 +11,7 @@ from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProt
 
 from ...engine import graph as graphs
 from ...engine.errors import CapabilityError, ModelError, printable
+from ...engine.graph.structure import in_order
 from .attributes import Arrays, read_attribute
 from .bodies import Body, Context, captured_names, with_values
 from .fold import folded
@@ -119,7 +120,7 @@ class _Walk:
             self.constants[self._define(tensor.name, scope)] = self.context.arrays.dense(tensor)
         for sparse in proto.sparse_initializer:
             self.constants[self._define(sparse.values.name, scope)] = self.context.arrays.sparse(sparse)
-        for node in proto.node:
+        for node in in_order(proto.node):
             self.node(node, scope)
 
     def node(self, proto: NodeProto, scope: _Scope) -> None:

@@ -11,22 +11,24 @@ import torch
 
 from ...engine import graph as graphs
 from ...engine.errors import CapabilityError, InputError, ModelError, SettingError, nearest, printable
+from ...engine.model import Model, load
 from ...engine.registry import PREDICT, plugins
 from ...engine.rows import first_row, has_rows, leading
 from ...engine.target import resolve
 from .convert import NAMES, SOURCES, Refused, build
 from .dtypes import to_array
+from .kept import kept
 from .layout import Layout
 from .normalise import flatten
 from .parity import EXACT, HALF, QUANTISED, Tolerance, compared
 from .plan import Probe, Rules, before, blocking, cut, first_floats, probed
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping, Sequence
 
     from torch import fx
 
-    from ...engine.model import Model
     from ...engine.target import Target
 
 PARITY_ROWS = 4
@@ -65,10 +67,10 @@ class Twin:
         self,
         feeds: Mapping[str, np.ndarray],
         target: Target | str | int,
-        wrt: Sequence[str] = (),
+        wrt: Sequence[str] | str = (),
         rules: Rules | None = None,
     ) -> Run:
-        """Return the target's score for each row, and values and gradients at the tensors ``wrt``.
+        """Return the target's score for each row, and values and gradients at the tensors ``wrt`` (one or several).
 
         ``feeds`` hold any number of rows, batch axis first. Rows go through in batches whose tensors fit into memory.
         A target that is a string means what it means for the first row (``top``: its class, for all rows).
@@ -76,8 +78,9 @@ class Twin:
         ``CapabilityError`` where there is no gradient, with the operator that ends it.
         """
         goal = resolve(target, self.model, first_row(feeds, self.model.inputs))
-        stand_ins = {name: found for name in wrt if (found := self._differentiable(name, goal)) != name}
-        names = tuple(dict.fromkeys(stand_ins.get(name, name) for name in wrt))
+        wanted = (wrt,) if isinstance(wrt, str) else wrt
+        stand_ins = {name: found for name in wanted if (found := self._differentiable(name, goal)) != name}
+        names = tuple(dict.fromkeys(stand_ins.get(name, name) for name in wanted))
         part = self._part(goal.tensor, names, rules)
         by_row = all(self.layout.axis(self._fx(n)) is not None for n in (goal.tensor, *names))
         scores, columns = [], []
@@ -158,11 +161,10 @@ class Twin:
             raise CapabilityError(error.message, where=error.where, tip=_black_box()) from None
 
     def _cut(self, outputs: tuple[str, ...], taps: tuple[str, ...], rules: Rules | None) -> fx.GraphModule:
-        key = (outputs, taps, rules)
-        if key not in self._parts:
-            chosen = [self._fx(n) for n in outputs]
-            self._parts[key] = cut(self.module, chosen, [self._fx(n) for n in taps], rules)
-        return self._parts[key]
+        def made() -> fx.GraphModule:
+            return cut(self.module, [self._fx(n) for n in outputs], [self._fx(n) for n in taps], rules)
+
+        return kept(self._parts, (outputs, taps), rules, made)
 
     def _fx(self, name: str) -> str:
         """Return the fx node of an ONNX value; ``SettingError`` for one that is not there or constant."""
@@ -180,6 +182,12 @@ class Twin:
         start = self._fx(name)
         if self.layout.probe.is_float(start):
             return name
+        if start not in self.layout.probe.dtypes:
+            self._cut((name,), (), None)  # says so where it is an operator that cannot be expressed
+            raise SettingError(
+                f"'{printable(name)}' is a list of tensors, or may be nothing: it has no gradient of its own",
+                tip="name a tensor that the list is made of, or one that is taken from it",
+            )
         needed = before(self.module, [self._fx(goal.tensor)])
         onnx_names: dict[str, str] = {fx_name: onnx for onnx, fx_name in self.module.meta[NAMES].items()}
         for found in first_floats(self.module, self.layout.probe, start):
@@ -200,8 +208,8 @@ class Twin:
         )
 
 
-def twin(model: Model, feeds: Mapping[str, np.ndarray] | None = None) -> Twin:
-    """Return the model's twin, after comparing it with ONNX Runtime on ``feeds``.
+def twin(model: Model | str | os.PathLike[str] | bytes, feeds: Mapping[str, np.ndarray] | None = None) -> Twin:
+    """Return the twin of a model, or of a model's file, after comparing it with ONNX Runtime on ``feeds``.
 
     ``feeds`` hold rows, batch axis first (``Sample.feeds``); without them, random ones are made up. 16-bit floats are
     computed in 32 bits. Raises ``CapabilityError`` where nothing of the model can be expressed in torch, or where the
@@ -213,6 +221,7 @@ def twin(model: Model, feeds: Mapping[str, np.ndarray] | None = None) -> Twin:
     >>> found.score.shape, found.gradients["image"].shape
     ((2,), (2, 1, 8, 8))
     """
+    model = model if isinstance(model, Model) else load(model)
     rows = dict(feeds) if feeds is not None else _made_up(model)
     one = first_row(rows, model.inputs)
     built = _known.get(model)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ....engine.registry import GRADIENT, register
 from ....engine.settings import Range
+from .integrated_gradients import MOST_POINTS
 from .moments import Moments
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class GradientShap:
     Lundberg and Lee's shap, GradientExplainer.
     """
 
-    samples: Annotated[int, "random references and points", Range(2)] = 100
+    samples: Annotated[int, "random references and points", Range(2, MOST_POINTS)] = 100
     noise: Annotated[
         float, "standard deviation of the noise that is added to the sample, in the input's units", Range(0)
     ] = 0.0

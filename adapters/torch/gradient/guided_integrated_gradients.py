@@ -120,7 +120,8 @@ class GuidedIntegratedGradients:
         size = math.floor(self.fraction * (len(progress) - 1)) + 1
         ranks = np.searchsorted(steepness[order], steepness[order])  # equal gradients have equal ranks
         rooms = np.bincount(ranks // size, weights=room[order])
-        filled = np.clip((left - (np.cumsum(rooms) - rooms)) / np.maximum(rooms, np.finfo(float).tiny), 0, 1)
+        spare = left - (np.cumsum(rooms) - rooms)
+        filled = np.clip(np.divide(spare, rooms, out=np.zeros(len(rooms)), where=rooms > 0), 0, 1)  # ties leave gaps
         moved[order] += filled[ranks // size] * (ahead - moved[order])
         return moved
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ....engine.errors import CapabilityError, printable
 from ....engine.rows import has_rows
 from ..convert import NAMES
+from ..kept import kept
 from ..plan import before, cut, first_floats
 
 if TYPE_CHECKING:
@@ -57,11 +58,8 @@ def places_of(twin: Twin, problem: Problem, wrt: str | None, taps: tuple[str, ..
 
 def part_of(twin: Twin, target: str, places: Places, taps: Sequence[str], rules: Rules | None) -> fx.GraphModule:
     """Return the graph from the inputs and then the ``entered`` tensors to the target, then the ``taps``."""
-    parts = _parts.setdefault(twin.module, {})
-    key = (target, places.entered, tuple(taps), rules)
-    if key not in parts:
-        parts[key] = _entered(twin, target, places.entered, tuple(taps), rules)
-    return parts[key]
+    what = (target, places.entered, tuple(taps))
+    return kept(_parts.setdefault(twin.module, {}), what, rules, lambda: _entered(twin, *what, rules))
 
 
 def _found(twin: Twin, problem: Problem, wrt: str | None, taps: tuple[str, ...]) -> Places:

@@ -69,6 +69,8 @@ class Rows:
             mine = rows if len(indices) == 1 else rows[own]
             chosen = mine[(slice(None), *(slice(None) if i is None else i for i in index))].double()
             parts.append(chosen.flatten(1).mean(1) if chosen.dim() > 1 else chosen)
+        if len(parts) == 1:
+            return parts[0]
         order = torch.tensor([row for own in indices.values() for row in own], device=rows.device)
         return torch.cat(parts)[torch.argsort(order)]
 

@@ -14,6 +14,7 @@ from ....engine.errors import ModelError, printable
 from ....engine.explanation import Explanation
 from ....engine.problem import Problem
 from ....engine.rows import has_rows
+from ..nonfinite import TIP, nonfinite
 from ..twin import Twin, twin
 from .places import Places, part_of, places_of
 from .references import References, references_of
@@ -21,6 +22,8 @@ from .rows import Rows, Values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from torch import fx
 
     from ..plan import Rules
 
@@ -133,9 +136,13 @@ class Slopes:
         made, taps = self._run(points, owners, gradients=True)
         with self.twin.layout.settings():
             found = torch.autograd.grad(made.sum(), taps, materialize_grads=True)
+        scores = self._finite(made.detach())
+        for name, gradient in zip(self.taps, found, strict=True):
+            if not bool(torch.isfinite(gradient.sum())) and not bool(torch.isfinite(gradient).all()):
+                raise self._nonfinite(name, points, owners)
         count, lead = len(owners), self.rows.leading
         return Step(
-            self._finite(made.detach()),
+            scores,
             {n: lead(n, t.detach(), count) for n, t in zip(self.taps, taps, strict=True)},
             {n: lead(n, g, count) for n, g in zip(self.taps, found, strict=True)},
         )
@@ -154,6 +161,8 @@ class Slopes:
         for start in range(0, len(owners), self.batch):
             rows = slice(start, start + self.batch)
             steps.append(self.run({n: v[rows] for n, v in points.items()}, owners[rows]))
+        if len(steps) == 1:
+            return steps[0]
         return Step(
             torch.cat([s.scores for s in steps]),
             {n: torch.cat([s.activations[n] for s in steps]) for n in self.taps},
@@ -222,20 +231,28 @@ class Slopes:
         for name, array in found.items():
             if not np.isfinite(array).all():
                 raise ModelError(
-                    f"the gradient of '{printable(problem.target)}' at '{printable(name)}' holds NaN or infinity",
-                    tip="a square root, logarithm or division at 0 has such gradients; try another target or tensor",
+                    f"the values of '{printable(problem.target)}' at '{printable(name)}' are not all finite numbers",
+                    tip=TIP,
                 )
         zeros = {n: np.zeros(problem.sample.feeds[n].shape) for n in self.places.unrelated}
         return found | zeros
 
+    @property
+    def _part(self) -> fx.GraphModule:
+        return part_of(self.twin, self.problems[0].target.tensor, self.places, self.taps, self.rules)
+
     def _run(
         self, points: Values, owners: torch.Tensor, *, gradients: bool
     ) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:
-        part = part_of(self.twin, self.problems[0].target.tensor, self.places, self.taps, self.rules)
         arguments = self.rows.arguments(points, owners)
         with self.twin.layout.settings(), torch.set_grad_enabled(gradients):
-            made, *taps = part(*arguments)
+            made, *taps = self._part(*arguments)
             return self.rows.targets(made, owners), taps[: len(self.taps)]
+
+    def _nonfinite(self, name: str, points: Values, owners: torch.Tensor) -> ModelError:
+        arguments = self.rows.arguments(points, owners)
+        target = str(self.problems[0].target)
+        return nonfinite(target, name, self._part, arguments, lambda made: self.rows.targets(made, owners))
 
     def _finite(self, scores: torch.Tensor) -> torch.Tensor:
         if not bool(torch.isfinite(scores).all()):

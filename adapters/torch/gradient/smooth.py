@@ -15,6 +15,7 @@ from ....engine.problem import Explainer, Silence
 from ....engine.registry import GRADIENT, register
 from ....engine.rows import has_rows
 from ....engine.settings import Range, build
+from .integrated_gradients import MOST_POINTS
 from .moments import Moments
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def smoothed(explainer: Explainer, kind: Kind = "smoothgrad", samples: int = 25,
 class _Smoothing:
     of: Annotated[str, "the gradient method that is smoothed"] = "saliency"
     settings: Annotated[dict[str, Any], "the settings of that method"] = field(default_factory=dict)
-    samples: Annotated[int, "noisy copies of the sample", Range(2)] = 25
+    samples: Annotated[int, "noisy copies of the sample", Range(2, MOST_POINTS)] = 25
     noise: Annotated[
         float, "standard deviation of the noise, as a share of the range of the sample's elements", Range(0)
     ] = 0.1

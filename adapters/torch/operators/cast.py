@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from onnx import TensorProto
 
-from ..dtypes import torch_dtype
+from ..dtypes import WIDENED, torch_dtype
 from .registry import Converted, converter, function_module
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def cast(node: Node) -> Converted:
 def cast_like(node: Node) -> Converted:
     """Element type of the second input."""
     like = node.constant(1)
-    if like is not None and like.dtype.name in {"int4", "uint4"}:
+    if like is not None and like.dtype in WIDENED:
         raise node.refusal("a type", like.dtype.name)
     saturate = bool(node.attributes.get("saturate", 1))
     return function_module(lambda x, like: converted(x, like.dtype, saturate=saturate), node)

@@ -1,4 +1,4 @@
-"""If, Loop and Scan: graphs inside a node become modules inside a module, run as often as the run-time values say.
+"""If, Loop, Scan and SequenceMap: graphs inside a node become modules inside a module, run as often as values say.
 
 An If whose condition is known when the graph is converted never gets here: its branch takes its place in the graph.
 """
@@ -6,7 +6,7 @@ An If whose condition is known when the graph is converted never gets here: its 
 from __future__ import annotations
 
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -178,3 +178,29 @@ def batched_scan(node: Node) -> Converted:
     first, scanned = node.attributes["body"].first, node.attributes["num_scan_inputs"]
     sweep = BatchedSweep(body, node, first - 1 - scanned, scanned)
     return function_module(sweep, node, takes=[*range(1, first), *captured])
+
+
+class Each(nn.Module):
+    """The body of a SequenceMap: (elements or whole tensors ..., captured ...) -> (elements ...)."""
+
+    def __init__(self, body: nn.Module, node: Node, own: int) -> None:
+        super().__init__()
+        self.body, self.node, self.own = body, node, own
+
+    def forward(self, *values: torch.Tensor | list[torch.Tensor]) -> Any:
+        """Run for each element of the first sequence, along with those of the others; tensors go to every run."""
+        own, captured = values[: self.own], values[self.own :]
+        made: list[tuple[torch.Tensor, ...]] = []
+        for place in range(len(own[0])):
+            elements = (v[place] if isinstance(v, list) else v for v in own)
+            made.append(as_tuple(self.body(*elements, *captured)))
+        listed = tuple([results[k] for results in made] for k in range(len(self.node.outputs)))
+        return listed[0] if len(listed) == 1 else listed
+
+
+@converter("SequenceMap")
+def sequence_map(node: Node) -> Converted:
+    """Run a graph on each element of a sequence."""
+    body, captured = inner(node, "body")
+    first = node.attributes["body"].first
+    return function_module(Each(body, node, first), node, takes=[*range(first), *captured])

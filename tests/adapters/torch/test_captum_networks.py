@@ -1,18 +1,15 @@
 """Captum on the torch original of EfficientNet-Lite0, and of a transformer, beside the methods on the ONNX file."""
 
-import importlib.util
-import sys
-
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 attr = pytest.importorskip("captum.attr")
 
+import lite0  # noqa: E402
 import onnxplain  # noqa: E402
 import whole_models  # noqa: E402
 from gradient_problems import loaded  # noqa: E402
-from source_tree import ROOT  # noqa: E402
 
 TARGET = 3
 
@@ -20,16 +17,8 @@ TARGET = 3
 @pytest.fixture(scope="module")
 def efficientnet():
     """EfficientNet-Lite0 with random weights, at 64x64 pixels: module, model, input."""
-    spec = importlib.util.spec_from_file_location("benchmark_networks", ROOT / "benchmarks" / "networks.py")
-    networks = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, spec.name, networks)
-        spec.loader.exec_module(networks)
-        drawn = whole_models.Whole(networks.efficientnet_lite0, whole_models.pixels(3, 64, 64))
-        patch.setitem(whole_models.MODELS, "efficientnet-lite0", drawn)
-        module = whole_models.network("efficientnet-lite0")
-        (x,) = drawn.draw(1)
-        return module, loaded(whole_models.exported("efficientnet-lite0", "legacy", 17, module)), x
+    with lite0.efficientnet() as (module, x):
+        return module, loaded(whole_models.exported(lite0.NAME, "legacy", 17, module)), x
 
 
 @pytest.fixture(scope="module")
@@ -73,9 +62,17 @@ def test_gradients_at_the_input(trio):
 
 
 def test_integrated_gradients_at_the_input(trio):
+    """Ten points pass some five million ReLU6 units: now and then one lies within rounding of its kink.
+
+    Either slope is right there, and which one is taken depends on the kernels of the machine. It moves the pixels that
+    the unit sees by little: all others must agree, and the whole to a hundredth.
+    """
     module, _, x = trio
     expected = attr.IntegratedGradients(module).attribute(x, 0 * x, TARGET, n_steps=10, method="gausslegendre")
-    close(explained(trio, "integrated-gradients", points=10, baseline=0).values["in0"], expected)
+    wide = expected.detach().numpy().astype(np.float64)
+    off = np.abs(explained(trio, "integrated-gradients", points=10, baseline=0).values["in0"] - wide)
+    assert (off > 2e-4 * np.abs(wide).max()).mean() < 0.01
+    assert off.sum() < 0.01 * np.abs(wide).sum()
 
 
 def test_layers_of_a_convolutional_network(efficientnet):

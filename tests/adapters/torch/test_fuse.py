@@ -13,6 +13,7 @@ from torch import nn  # noqa: E402
 import whole_models  # noqa: E402  # after the check that torch is there
 from onnxplain.adapters.torch import convert, fused  # noqa: E402
 from onnxplain.adapters.torch.plan import cut  # noqa: E402
+from onnxplain.adapters.torch.remembered import Remembered  # noqa: E402
 
 FLOAT = TensorProto.FLOAT
 RNG = np.random.default_rng(2)
@@ -31,9 +32,9 @@ def kinds(part):
 @pytest.mark.parametrize(
     ("name", "opset", "expected"),
     [
-        ("convnext", 13, {"LayerNorm": 3, "GELU": 2, "Linear": 5}),
-        ("vit", 17, {"Attention": 2, "GELU": 2, "Linear": 9}),
-        ("bert", 13, {"Attention": 2, "GELU": 2, "LayerNorm": 5, "Linear": 10}),
+        ("convnext", 13, {"LayerNorm": 3, "GELU": 2, "Dense": 5}),
+        ("vit", 17, {"Attention": 2, "GELU": 2, "Dense": 9}),
+        ("bert", 13, {"Attention": 2, "GELU": 2, "LayerNorm": 5, "Dense": 10}),
         ("llama", 17, {"Attention": 1}),
     ],
 )
@@ -71,7 +72,7 @@ def test_a_product_and_a_sum_become_a_linear_layer():
     module = convert(dense())
     part = cut_to_output(module)
     x = torch.randn(2, 3)
-    assert kinds(part) == ["Linear"]
+    assert kinds(part) == ["Dense"]
     assert torch.allclose(part(x)[0], module(x))
 
 
@@ -124,6 +125,71 @@ def test_slices_of_one_tensor_become_a_split():
     assert part(torch.arange(5.0)[None])[0].tolist() == [[3, 4, 0, 1, 2]]
 
 
+def thirds(places, *, sliced=False):
+    """Elements of (rows, 2, 3) on its last axis, taken of "t" where that axis is the first, and mixed."""
+    nodes = [helper.make_node("Transpose", ["x"], ["t"], perm=[2, 0, 1])]
+    constants = {"axis": np.array([0])} if sliced else {}
+    for k in places:
+        constants |= {f"from{k}": np.array([k]), f"to{k}": np.array([k + 1])} if sliced else {str(k): np.array(k)}
+        if sliced:
+            nodes.append(helper.make_node("Slice", ["t", f"from{k}", f"to{k}", "axis"], [f"s{k}"]))
+            nodes.append(helper.make_node("Squeeze", [f"s{k}", "axis"], [f"p{k}"]))
+        else:
+            nodes.append(helper.make_node("Gather", ["t", str(k)], [f"p{k}"], axis=0))
+    nodes += [helper.make_node("Mul", ["p0", "p1"], ["m"]), helper.make_node("Add", ["m", f"p{places[-1]}"], ["y"])]
+    return model_of(nodes, {"x": (FLOAT, ["b", 2, 3])}, {"y": (FLOAT, None)}, constants)
+
+
+def slope_of(module, x):
+    x = x.clone().requires_grad_()
+    result = module(x)
+    result = result[0] if isinstance(result, tuple) else result
+    return result.detach(), torch.autograd.grad(result[:, 1].sum(), x)[0]
+
+
+@pytest.mark.parametrize("places", [(0, 1, 2), (2, 0, 1), (1, 0)])
+@pytest.mark.parametrize("sliced", [False, True])
+def test_elements_of_one_axis_are_taken_at_once_and_before_a_transpose(places, sliced):
+    module = convert(thirds(places, sliced=sliced))
+    part = cut_to_output(module)
+    assert kinds(part) == ["Elements", "Function", "Function"]
+    x = torch.arange(12.0).reshape(2, 2, 3)
+    for found, expected in zip(slope_of(part, x), slope_of(module, x), strict=True):
+        assert torch.equal(found, expected)
+    assert slope_of(part, x)[0].tolist() == (x[..., 0] * x[..., 1] + x[..., places[-1]]).tolist()
+
+
+@pytest.mark.parametrize("sliced", [False, True])
+def test_a_tapped_element_stays_reachable(sliced):
+    module = convert(thirds((0, 1, 2), sliced=sliced))
+    part = cut_to_output(module, ["p1"])
+    x = torch.arange(12.0).reshape(2, 2, 3)
+    y, key = part(x)
+    assert kinds(part)[0] == "Elements"
+    assert torch.equal(key, x[..., 1])
+    (gradient,) = torch.autograd.grad(y[:, 1].sum(), key)
+    assert gradient.tolist() == [[0, 3], [0, 9]]
+
+
+def test_a_tapped_transpose_stays_reachable():
+    module = convert(thirds((0, 1, 2)))
+    part = cut_to_output(module, ["t"])
+    x = torch.arange(12.0).reshape(2, 2, 3)
+    y, turned = part(x)
+    assert kinds(part) == ["Function", "Elements", "Function", "Function"]
+    (gradient,) = torch.autograd.grad(y[1, 1], turned)
+    assert gradient[:, 1, 1].tolist() == [10, 9, 1]
+    assert int(gradient.count_nonzero()) == 3
+
+
+def test_elements_that_leave_a_gap_are_taken_one_by_one():
+    constants = {"0": np.array(0), "2": np.array(2)}
+    nodes = [helper.make_node("Gather", ["x", k], [f"p{k}"], axis=1) for k in constants]
+    nodes.append(helper.make_node("Add", ["p0", "p2"], ["y"]))
+    part = cut_to_output(convert(model_of(nodes, {"x": (FLOAT, ["b", 3])}, {"y": (FLOAT, None)}, constants)))
+    assert kinds(part) == ["Function", "Function", "Function"]
+
+
 def test_slices_beyond_the_end_are_cut_short():
     x = torch.arange(5.0)
     assert [p.tolist() for p in fused.Parts(0, [3, 4])(x)] == [[0, 1, 2], [3, 4], []]
@@ -145,3 +211,58 @@ def test_a_reshaping_that_is_no_swap_is_done_step_by_step():
     assert torch.equal(plain, x.transpose(-2, -1))
     other = swapped(x, torch.tensor([2, 12, 5]), torch.tensor([2, 3, 5, 4]))
     assert torch.equal(other, x.reshape(2, 12, 5).transpose(1, 2).reshape(2, 3, 5, 4))
+
+
+@pytest.mark.parametrize("size", [(16, 32), (17, 39)])  # whole patches, and some with a rest that is left out
+def test_patches_are_the_convolution(size):
+    torch.manual_seed(0)
+    conv = nn.Conv2d(3, 5, (8, 16), (8, 16))
+    constants = {"W": conv.weight.detach().numpy(), "b": conv.bias.detach().numpy()}
+    nodes = [helper.make_node("Conv", ["x", "W", "b"], ["y"], strides=[8, 16])]
+    part = cut_to_output(convert(model_of(nodes, {"x": (FLOAT, ["n", 3, *size])}, {"y": (FLOAT, None)}, constants)))
+    assert kinds(part) == ["Patches"]
+    x = torch.randn(2, 3, *size)
+    for found, expected in zip(slope_of(part, x), slope_of(conv, x), strict=True):
+        assert found.shape == expected.shape
+        assert torch.allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"strides": [8, 4]},
+        {"strides": [8, 8], "dilations": [2, 2]},
+        {"strides": [8, 8], "pads": [1, 0, 1, 0]},
+        {"strides": [8, 8], "group": 2},
+    ],
+)
+def test_other_convolutions_stay(settings):
+    shape = [4, 4 // settings.get("group", 1), 8, 8]
+    nodes = [helper.make_node("Conv", ["x", "W"], ["y"], **settings)]
+    model = model_of(nodes, {"x": (FLOAT, ["n", 4, 40, 40])}, {"y": (FLOAT, None)}, {"W": np.zeros(shape, np.float32)})
+    assert "Patches" not in kinds(cut_to_output(convert(model)))
+
+
+def reshaped():
+    """Rows of (n, 6) laid out as (n, 2, 3) by a shape that is calculated, times a tensor of that shape."""
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Gather", ["shape", "zero"], ["count"]),
+        helper.make_node("Concat", ["count", "rest"], ["wanted"], axis=0),
+        helper.make_node("Reshape", ["x", "wanted"], ["z"]),
+        helper.make_node("ConstantOfShape", ["wanted"], ["two"], value=helper.make_tensor("", FLOAT, [1], [2.0])),
+        helper.make_node("Mul", ["z", "two"], ["y"]),
+    ]
+    constants = {"zero": np.array([0]), "rest": np.array([2, 3])}
+    return model_of(nodes, {"x": (FLOAT, ["n", 6])}, {"y": (FLOAT, None)}, constants)
+
+
+def test_what_comes_from_shapes_is_calculated_once_for_each_shape():
+    part = cut_to_output(convert(reshaped()))
+    assert kinds(part) == ["Remembered", "Function", "Remembered", "Function"]
+    runs = []
+    for rows in (2, 5, 2, 5):
+        x = torch.randn(rows, 6)
+        assert torch.equal(part(x)[0], 2 * x.reshape(rows, 2, 3))
+        runs.append(sum(len(m.known) for m in part.modules() if isinstance(m, Remembered)))
+    assert runs == [2, 4, 4, 4]

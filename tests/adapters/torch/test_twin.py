@@ -52,6 +52,20 @@ def test_scores_and_gradients_are_those_of_the_formula():
     assert run.stand_ins == {}
 
 
+def test_a_file_is_opened_first(tmp_path):
+    model = network()
+    (tmp_path / "m.onnx").write_bytes(model.proto.SerializeToString())
+    one, other = (twin(m).run({"x": ROWS}, "y[1]", ["x"]) for m in (model, tmp_path / "m.onnx"))
+    assert np.array_equal(one.gradients["x"], other.gradients["x"])
+
+
+def test_one_tensor_may_be_named_without_a_list():
+    inner = [helper.make_node("Relu", ["y"], ["rectified"])]
+    model = network(extra=inner, outputs={"rectified": (FLOAT, ["b", 3])})
+    run = twin(model, {"x": ROWS}).run({"x": ROWS}, "rectified[0]", wrt="rectified")
+    assert np.allclose(run.gradients["rectified"], np.tile([1, 0, 0], (5, 1)))
+
+
 def test_without_wrt_there_is_a_score_only():
     run = twin(network(), {"x": ROWS}).run({"x": ROWS}, "y[0]")
     assert np.allclose(run.score, (np.tanh(ROWS @ W1) @ W2)[:, 0], atol=1e-6)

@@ -56,6 +56,19 @@ def test_without_a_zero_point_the_type_is_uint8_or_as_named():
     assert by_twin(named, inputs)[0].tolist() == [-128, 127]
 
 
+@pytest.mark.parametrize("name", ["int2", "uint2", "int4", "uint4", "float4_e2m1fn"])
+def test_weights_of_few_bits_are_restored(name):
+    """As the weights of a language model are stored: two steps per number and row, and a zero point where whole."""
+    dtype = np.dtype(getattr(ml_dtypes, name))
+    levels = [0, 0.5, 1, 2, -3, 6] if "float" in name else [0, 1, -2, 1] if name == "int2" else [0, 1, 3, 2]
+    weights = np.array([levels, levels[::-1]], np.float32)
+    scale = np.array([0.5, 3.0], np.float32)
+    inputs = [weights.astype(dtype), scale] + ([] if "float" in name else [np.ones(2, dtype)])
+    model = single_node("DequantizeLinear", inputs, opset=25, constant=range(len(inputs)), axis=0)
+    expected = (weights - (0 if "float" in name else 1)) * scale[:, None]
+    assert by_twin(model, inputs)[0].tolist() == expected.tolist()
+
+
 @pytest.mark.parametrize(("name", "high"), [("float8_e4m3fn", 448), ("float8_e5m2", 57344)])
 def test_float8_saturates(name, high):
     dtype = np.dtype(getattr(ml_dtypes, name))
