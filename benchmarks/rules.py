@@ -70,6 +70,7 @@ def rule_sets(problem: Problem) -> dict[str, RuleSet]:
     bounds = {"low": LOW, "high": HIGH}
     return {
         "lrp uniform": Lrp(preset="uniform").rule_set(problem),
+        "lrp epsilon-plus-unbiased": Lrp(preset="epsilon-plus-unbiased").rule_set(problem),
         "lrp epsilon-plus": Lrp(preset="epsilon-plus").rule_set(problem),
         "lrp epsilon-alpha2-beta1": Lrp(preset="epsilon-alpha2-beta1").rule_set(problem),
         "lrp epsilon-gamma-box": Lrp(preset="epsilon-gamma-box", **bounds).rule_set(problem),

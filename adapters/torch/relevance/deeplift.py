@@ -23,7 +23,7 @@ class DeepLift:
 
     ``S_i = m_i (x_i - x0_i)`` with multipliers m that go back through the network by the chain rule: linear maps have
     their weights, activations the quotient of differences (``rescale``), or one quotient for positive and one for
-    negative contributions to an activation that alone reads a layer (``reveal-cancel``, others are rescaled).
+    negative contributions to an activation that alone reads a layer or a sum (``reveal-cancel``, others are rescaled).
     Max-pooling gives the difference to the place of the larger maximum. For products, softmax, normalisation and
     recurrent cells, of which the paper says nothing, the derivative is averaged on the straight way between what the
     node reads at reference and sample: for ``a b`` that is the mean over both orders. So the values add up to score

@@ -6,7 +6,8 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from ..gradient.slopes import broad, together
-from ..rules import Averaged, Exact, Flow, Largest, Rescale, RevealCancel, RuleSet
+from ..rules import Averaged, Exact, Flow, Largest, Rescale, RevealCancel, RuleSet, Transpose
+from .method import spelled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 def rules_of(variant: str) -> RuleSet:
     """Return DeepLIFT's rules."""
     rules: dict[str, Rule] = {
-        "linear": Exact(),
+        "linear": Transpose(),
         "sum": Exact(),
         "activation": Rescale(),
         "max-pool": Largest(),
@@ -41,7 +42,7 @@ def from_references(problems: Sequence[Problem], variant: str, *, errors: bool =
     def explained(slopes: Slopes) -> list[Explanation]:
         return _explained(dataclasses.replace(slopes, rules=rules), variant, errors=errors)
 
-    return together(problems, explained, references=True)
+    return together([spelled(p) for p in problems], explained, references=True)
 
 
 def _explained(slopes: Slopes, variant: str, *, errors: bool) -> list[Explanation]:

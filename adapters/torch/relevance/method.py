@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ....engine.errors import printable
+from ....engine.errors import CapabilityError, printable
+from ....engine.internals.attention import spelled_out
 from ..gradient.slopes import together
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def under_rules(
     """
     from ..rules import Flow
 
+    problems = [spelled(p) for p in problems]
     rules = {id(p.model): rules_of(p) for p in problems}
 
     def explained(slopes: Slopes) -> list[Explanation]:
@@ -51,6 +53,19 @@ def under_rules(
         return [dataclasses.replace(one, notes=(*one.notes, *notes)) for one in made]
 
     return together(problems, explained)
+
+
+def spelled(problem: Problem) -> Problem:
+    """Return a problem whose model has plain operators for attention nodes and for residual sums with their norms.
+
+    There are rules for these. Nodes that cannot be spelled out stay: without a rule they are an error, which names
+    them, where something comes back to them.
+    """
+    try:
+        model = spelled_out(problem.model, problem.sample.feeds, problem.target.tensor)
+    except CapabilityError:
+        return problem
+    return problem if model is problem.model else dataclasses.replace(problem, model=model)
 
 
 def told(one: Explanation, found: Returned, row: int, flow: Flow) -> Explanation:

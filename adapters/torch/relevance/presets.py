@@ -10,8 +10,6 @@ from ..rules.parse import Numbers, parse_rule
 if TYPE_CHECKING:
     from ..rules import Rule
 
-PRESETS = ("epsilon-plus", "epsilon-alpha2-beta1", "epsilon-gamma-box", "uniform")
-
 
 def others(numbers: Numbers) -> dict[str, Rule]:
     """Return the rules of all that is no layer, the same in each preset."""
@@ -33,6 +31,8 @@ def others(numbers: Numbers) -> dict[str, Rule]:
 def layers(preset: str, numbers: Numbers) -> dict[str, Rule]:
     """Return the rules of layers."""
     epsilon = Epsilon(numbers.epsilon)
+    if preset == "epsilon-plus-unbiased":
+        return {"conv": AlphaBeta(1.0, 0.0, bias=False), "dense": epsilon}
     if preset == "epsilon-plus":
         return {"conv": Z_PLUS, "dense": epsilon}
     if preset == "epsilon-alpha2-beta1":

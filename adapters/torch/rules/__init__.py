@@ -34,15 +34,18 @@ Rules: for linear maps ``Epsilon``, ``Gamma``, ``AlphaBeta``, ``WSquared``, ``Fl
 ``Stop``, ``Taylor`` (x times the gradient, with R / y coming back: AttnLRP's softmax rule) and ``Exact`` (the plain
 gradient); for products ``Half`` (bilinear) and ``Gate``; for normalisation ``Detached`` (LN-rule) or ``Pass``; for
 recurrent cells ``Cells``. For differences from a reference (``Flow.run(..., references=...)``): ``Rescale``,
-``RevealCancel``, ``Largest`` and ``Averaged``, DeepLIFT's. Where a RuleSet has a rule for ``attention``, decomposed
-attention is put together and given to that rule; without one its products and softmax are nodes of their own.
+``RevealCancel``, ``Largest``, ``Averaged``, DeepLIFT's; linear maps keep their gradient (``Transpose``). Where a
+RuleSet has a rule for ``attention``, decomposed attention is put together and given to that rule; without one its
+products and softmax are nodes of their own.
 """
 
-from .deeplift import Averaged, Largest, Rescale, RevealCancel
+from .averaged import Averaged
+from .deeplift import Largest, Rescale, RevealCancel, Transpose
+from .first_layer import Box, Flat, WSquared
 from .flow import Flow, Returned, joined
 from .kinds import FORMS, KINDS
-from .linear import Linear, transposed
-from .lrp import Z_PLUS, ZERO, AlphaBeta, Box, Contrast, Epsilon, Flat, Gamma, WSquared
+from .linear import Linear
+from .lrp import Z_PLUS, ZERO, AlphaBeta, Contrast, Epsilon, Gamma
 from .mixing import Detached, Gate, Half, Proportional
 from .rectified import Rectified
 from .recurrent import Cells
@@ -50,6 +53,7 @@ from .rule import Exact, Pass, Rule, Stop, Taylor, share, stabilised, unfit
 from .ruled import Moment, Ruled
 from .ruleset import KEYS, RuleSet
 from .sites import Site
+from .transposes import transposed
 
 __all__ = [
     "FORMS",
@@ -85,6 +89,7 @@ __all__ = [
     "Site",
     "Stop",
     "Taylor",
+    "Transpose",
     "WSquared",
     "joined",
     "share",

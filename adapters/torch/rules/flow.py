@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from ..gradient.places import part_of
 from .ledger import Ledger
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from ..gradient.slopes import Slopes, Values
     from .ruleset import RuleSet
+
+IMAGES = 4  # axes
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class Flow:
             if references is not None:
                 self._refer(passage, references, owners)
             with s.twin.layout.settings(), torch.enable_grad():
-                made, *taps = self.part(*s.rows.arguments(points, owners))
+                made, *taps = self.part(*self._arguments(points, owners))
                 end = made.detach().requires_grad_()
                 scores = s.rows.targets(end, owners)
                 (slope,) = torch.autograd.grad(scores.sum(), end)
@@ -88,8 +91,8 @@ class Flow:
         return Returned(
             scores.detach(),
             {n: lead(n, t.detach(), count) for n, t in zip(s.taps, taps, strict=True)},
-            {n: lead(n, r, count) for n, r in zip(s.taps, found, strict=True)},
-            ledger.lost if ledger is not None else {},
+            {n: lead(n, r, count).contiguous() for n, r in zip(s.taps, found, strict=True)},
+            ledger.lost() if ledger is not None else {},
         )
 
     def batches(self, points: Values, owners: torch.Tensor, references: Values | None = None) -> Iterator[Returned]:
@@ -106,7 +109,21 @@ class Flow:
     def _refer(self, passage: Passage, references: Values, owners: torch.Tensor) -> None:
         s = self.slopes
         with referring(passage), s.twin.layout.settings(), torch.no_grad():
-            self.part(*s.rows.arguments(references, owners))
+            self.part(*self._arguments(references, owners))
+
+    def _arguments(self, points: Values, owners: torch.Tensor) -> list[torch.Tensor]:
+        """Return the part's arguments; images with their channels side by side where filters of single channels read.
+
+        On CPUs these are several times as fast then.
+        """
+        given = self.slopes.rows.arguments(points, owners)
+        if self.slopes.twin.layout.device.type != "cpu" or not _filters_channels(self.part):
+            return given
+        return [a.contiguous(memory_format=torch.channels_last) if a.dim() == IMAGES else a for a in given]
+
+
+def _filters_channels(part: fx.GraphModule) -> bool:
+    return any(isinstance(m, nn.Conv2d) and m.groups == m.in_channels > 1 for m in part.modules())
 
 
 def joined(runs: list[Returned]) -> Returned:

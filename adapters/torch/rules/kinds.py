@@ -75,3 +75,10 @@ LIKE_RELU = _set(
     "Relu LeakyRelu PRelu Elu Celu Selu Gelu FastGelu QuickGelu Mish Swish HardSwish ThresholdedRelu Softplus Clip Max "
     "Min gate"
 )
+NEVER_BELOW = _set("Relu Sigmoid HardSigmoid Softmax Softplus Exp Abs Sqrt ReduceL1 ReduceL2 ReduceSumSquare")  # zero
+ZERO_AT_ZERO = _set(
+    "Relu LeakyRelu PRelu Elu Celu Selu Gelu QuickGelu Mish Swish HardSwish Tanh Erf Softsign"
+)  # of activations without an added constant
+MOVED = _set(  # shape operations whose elements all come from what they read
+    "Reshape Flatten Transpose Squeeze Unsqueeze Slice Split Expand Tile Identity Dropout DepthToSpace SpaceToDepth"
+)

@@ -9,18 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.nn.grad import conv1d_input, conv2d_input, conv3d_input
+from torch.nn import functional as F
 
+from ..operators.convolution import Padding
 from ..operators.linear import BatchNorm, frozen
+from .transposes import handed_back, transposed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-_CONV_INPUT: dict[type[nn.Module], Callable[..., torch.Tensor]] = {
-    nn.Conv1d: conv1d_input,
-    nn.Conv2d: conv2d_input,
-    nn.Conv3d: conv3d_input,
-}
 
 
 class Linear(abc.ABC):
@@ -33,6 +29,14 @@ class Linear(abc.ABC):
     @abc.abstractmethod
     def back(self, s: torch.Tensor, xs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """Return ``W_k^T s`` for each k; ``xs`` give the shapes."""
+
+    def made(self, *xs: torch.Tensor) -> torch.Tensor:
+        """Return ``W x + b``, a tensor of its own."""
+        return self.of(*xs) + self.bias(xs[0])
+
+    def shares(self, s: torch.Tensor, xs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Return ``x_k W_k^T s`` for each k, tensors of their own."""
+        return [x * slope for x, slope in zip(xs, self.back(s, xs), strict=True)]
 
     @abc.abstractmethod
     def mapped(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Linear:
@@ -75,19 +79,35 @@ class Weighted(Linear):
 
     def of(self, *xs: torch.Tensor) -> torch.Tensor:
         """Run the module without its bias."""
-        (x,) = xs
-        return self._unbiased(x if self.before is None else self.before(x))  # type: ignore[attr-defined,no-any-return]
+        return self._run(self._unbiased, xs)  # type: ignore[attr-defined]
+
+    def made(self, *xs: torch.Tensor) -> torch.Tensor:
+        """Run the module."""
+        return self._run(self.module, xs)
 
     def back(self, s: torch.Tensor, xs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """Run the transposed map; for the usual modules without a run forward."""
-        (x,), module = xs, self.module
-        if self.before is None and type(module) is nn.Linear:
-            return (s @ module.weight,)
-        if self.before is None and type(module) in _CONV_INPUT and module.padding_mode == "zeros":
-            back = _CONV_INPUT[type(module)]
-            settings = (module.stride, module.padding, module.dilation, module.groups)
-            return (back(x.shape, module.weight, s, *settings),)
-        return transposed(self.of, xs, s)
+        found = self._handed_back(s, xs[0].shape)
+        return transposed(self.of, xs, s) if found is None else (found,)
+
+    def shares(self, s: torch.Tensor, xs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Run the transposed map, and multiply in place where its result belongs to nobody else."""
+        found = self._handed_back(s, xs[0].shape)
+        return super().shares(s, xs) if found is None else [found.mul_(xs[0])]
+
+    def _run(self, module: nn.Module, xs: Sequence[torch.Tensor]) -> torch.Tensor:
+        (x,) = xs
+        return module(x if self.before is None else self.before(x))  # type: ignore[no-any-return]
+
+    def _handed_back(self, s: torch.Tensor, shape: Sequence[int]) -> torch.Tensor | None:
+        if self.before is None:
+            return handed_back(self.module, s, shape)
+        if not isinstance(self.before, Padding):
+            return None
+        added = self.before.window.padding(shape[2:])
+        padded = [n + added[-2 * k - 2] + added[-2 * k - 1] for k, n in enumerate(shape[2:])]
+        found = handed_back(self.module, s, (*shape[:2], *padded))
+        return None if found is None else F.pad(found, [-n for n in added])
 
     def mapped(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Weighted:
         """Return the module with other weights."""
@@ -113,9 +133,17 @@ class Unbiased(Linear):
         """Return what the map returns."""
         return self.inner.of(*xs)
 
+    def made(self, *xs: torch.Tensor) -> torch.Tensor:
+        """Return what the map returns."""
+        return self.inner.of(*xs)
+
     def back(self, s: torch.Tensor, xs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """Return what the map returns."""
         return self.inner.back(s, xs)
+
+    def shares(self, s: torch.Tensor, xs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Return what the map returns."""
+        return self.inner.shares(s, xs)
 
     def mapped(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Unbiased:
         """Change the weights."""
@@ -138,9 +166,11 @@ class Average(Linear):
     sign: int = 1
 
     def of(self, *xs: torch.Tensor) -> torch.Tensor:
-        """Run the module."""
+        """Run the module; what it makes is a tensor of its own."""
         made: torch.Tensor = self.module(*xs)
-        return made if self.sign else torch.zeros_like(made)
+        if not self.sign:
+            return torch.zeros_like(made)
+        return made.clone() if any(made.data_ptr() == x.data_ptr() for x in xs) else made
 
     def back(self, s: torch.Tensor, xs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """Hand back by the gradient."""
@@ -171,6 +201,11 @@ class Sum(Linear):
     def back(self, s: torch.Tensor, xs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """Hand back to each what it was spread to."""
         return tuple(c * s.sum_to_size(x.shape) for c, x in zip(self.factors, xs, strict=True))
+
+    def shares(self, s: torch.Tensor, xs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Multiply; additive masks, whose elements are infinite, get nothing."""
+        given = zip(self.factors, xs, strict=True)
+        return [(x * s.sum_to_size(x.shape)).mul_(c).nan_to_num_(0, torch.inf, -torch.inf) for c, x in given]
 
     def mapped(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Sum:
         """Return the sum with other factors."""
@@ -207,20 +242,6 @@ def scale_of(norm: BatchNorm) -> Scale:
     assert mean is not None and var is not None  # noqa: PT018, S101  # stored, see BatchNorm
     factor = norm.weight * torch.rsqrt(var + norm.eps)
     return Scale(factor.detach(), (norm.bias - mean * factor).detach(), by_channel=True)
-
-
-def transposed(
-    fn: Any, xs: Sequence[torch.Tensor], s: torch.Tensor | tuple[torch.Tensor, ...]
-) -> tuple[torch.Tensor, ...]:
-    """Return the gradient of ``sum(s fn(x))`` at each x; where ``fn`` makes several tensors, s has as many."""
-    with torch.enable_grad():
-        leaves = [x.detach().requires_grad_(x.is_floating_point()) for x in xs]
-        made = fn(*leaves)
-        made = made if isinstance(made, tuple) else (made,)
-    floats = [leaf for leaf in leaves if leaf.requires_grad]
-    pairs = [(y, r) for y, r in zip(made, s if isinstance(s, tuple) else (s,), strict=True) if y.requires_grad]
-    found = iter(torch.autograd.grad([y for y, _ in pairs], floats, [r for _, r in pairs], materialize_grads=True))
-    return tuple(next(found) if leaf.requires_grad else torch.zeros_like(leaf) for leaf in leaves)
 
 
 def _none(_: torch.Tensor) -> None:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
-
-from ..dtypes import to_tensor
-from ..operators.normalisation import EPSILON
-from .linear import transposed
+from .kinds import PRODUCT
+from .norms import norm_of
 from .rule import Pass, share, stabilised, unfit
+from .transposes import transposed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import torch
 
     from .ruled import Back, Moment
     from .sites import Site
 
 TINY = 1e-9  # keeps the sums of products away from 0
+_DIVIDED = ("LpNormalization", "LRN", "Normalizer")
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,12 @@ class Half:
 
     epsilon: float = TINY
 
+    proportional: ClassVar[bool] = True
+
     def back(self, site: Site) -> Back:
         """Share between the factors."""
+        if site.kind != PRODUCT:
+            raise unfit(self, site, "it is for products; equal shares of a sum or a layer are the rule flat")
         if site.form == "Div":
             return _to(site, 0, self.epsilon)
         count = sum(site.signals)
@@ -57,6 +62,8 @@ class Gate:
     """
 
     epsilon: float = TINY
+
+    proportional: ClassVar[bool] = True
 
     def back(self, site: Site) -> Back:
         """Choose the signal."""
@@ -84,6 +91,8 @@ class Proportional:
 
     Only positive values count. Source: Montavon et al. 2019, section 10.3.
     """
+
+    proportional: ClassVar[bool] = True
 
     def back(self, site: Site) -> Back:
         """Share between the elements of a window."""
@@ -130,16 +139,18 @@ class Detached:
 
     epsilon: float = 0.0
 
+    proportional: ClassVar[bool] = True
+
     def back(self, site: Site) -> Back:
         """Hold the deviation."""
         if site.form in _DIVIDED and len(site.reads) == 1:
             return Pass().back(site)
-        held = _held(site)
-        if held is None:
+        norm = norm_of(site)
+        if norm is None:
             raise unfit(self, site, "it is for normalisations of one tensor, with constant weights")
 
         def shared(m: Moment) -> list[torch.Tensor]:
-            (slope,) = transposed(held, (m.x,), share(m.R[0], stabilised(m.y, self.epsilon)))
+            (slope,) = transposed(norm.held, (m.x,), share(m.R[0], stabilised(m.y, self.epsilon)))
             return [m.x * slope]
 
         return shared
@@ -147,57 +158,3 @@ class Detached:
     def __str__(self) -> str:
         """Name."""
         return "detached"
-
-
-_DIVIDED = ("LpNormalization", "LRN", "Normalizer")
-
-
-def _held(site: Site) -> Callable[[torch.Tensor], torch.Tensor] | None:
-    """Return ``g (x - mean(x)) / sigma`` with a deviation sigma that has no gradient (for RMSNorm without the mean)."""
-    node, module = site.node, site.module
-    if len(site.reads) != 1:
-        return None
-    if site.form in {"GroupNormalization", "InstanceNormalization"}:
-        return _held_groups(site)
-    centred = site.form == "LayerNormalization"
-    if site.form == "MeanVarianceNormalization":
-        return _held_over(tuple(node.attributes["axes"]), 0.0, None, centred=True)
-    if not centred and site.form not in {"RMSNormalization", "SimplifiedLayerNormalization"}:
-        return None
-    axis = int(getattr(module, "axis", node.attributes.get("axis", -1)))
-    epsilon = float(getattr(module, "epsilon", node.attributes.get("epsilon", EPSILON)))
-    weight = getattr(module, "weight", None) if hasattr(module, "weight") else to_tensor(node.constants[1])
-
-    return _held_over(axis, epsilon, weight, centred=centred)
-
-
-def _held_over(
-    axes: int | tuple[int, ...], epsilon: float, weight: torch.Tensor | None, *, centred: bool
-) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Hold the deviation over some axes, or over all from one on."""
-
-    def held(x: torch.Tensor) -> torch.Tensor:
-        over = axes if isinstance(axes, tuple) else tuple(range(axes % x.dim(), x.dim()))
-        u = x - x.mean(over, keepdim=True) if centred else x
-        square = u.square().mean(over, keepdim=True) + epsilon
-        y = u * torch.rsqrt(square.clamp_min(torch.finfo(x.dtype).tiny)).detach()
-        return y if weight is None else y * weight.to(y)
-
-    return held
-
-
-def _held_groups(site: Site) -> Callable[[torch.Tensor], torch.Tensor] | None:
-    node = site.node
-    if 1 not in node.constants:
-        return None
-    weight, epsilon = to_tensor(node.constants[1]), float(node.attributes["epsilon"])
-
-    def held(x: torch.Tensor) -> torch.Tensor:
-        groups = node.attributes.get("num_groups", x.shape[1])
-        u = x.reshape(x.shape[0], groups, -1)
-        u = u - u.mean(-1, keepdim=True)
-        y = (u * torch.rsqrt(u.square().mean(-1, keepdim=True) + epsilon).detach()).reshape(x.shape)
-        g = weight.to(y).repeat_interleave(x.shape[1] // len(weight))
-        return y * g.reshape(-1, *[1] * (x.dim() - 2))
-
-    return held

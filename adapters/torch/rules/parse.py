@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ....engine.errors import InputError, SettingError, nearest, printable
-from .lrp import Z_PLUS, ZERO, AlphaBeta, Box, Epsilon, Flat, Gamma, WSquared
+from .first_layer import Box, Flat, WSquared
+from .lrp import Z_PLUS, ZERO, AlphaBeta, Epsilon, Gamma
 from .mixing import Detached, Gate, Half, Proportional
 from .recurrent import Cells
 from .rule import Exact, Pass, Stop, Taylor

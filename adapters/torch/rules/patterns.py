@@ -9,9 +9,10 @@ from torch import fx, nn
 from torch.nn.utils.fusion import fuse_linear_bn_eval
 
 from ..dtypes import to_tensor
-from ..fuse import View, fuse
+from ..fuse import fuse
 from ..operators.linear import BatchNorm, frozen
 from ..operators.registry import Function
+from ..view import View
 from .kinds import UNARY
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ _ELEMENTWISE = (
     nn.Hardtanh,
 )
 _BINARY = frozenset({"Add", "Sub", "Mul", "Div", "Pow"})
+_SUMS = frozenset({"Add", "Sub", "Sum"})
 
 
 class Region(nn.Module):
@@ -58,15 +60,16 @@ class Region(nn.Module):
 
 
 class Pair(nn.Module):
-    """A linear map and the activation that alone reads it, as one node (see ``RevealCancel``)."""
+    """A linear map, or a sum of signals, and the activation that alone reads it, as one node (see ``RevealCancel``)."""
 
-    def __init__(self, linear: nn.Module, activation: nn.Module) -> None:
+    def __init__(self, linear: nn.Module, activation: nn.Module, source: Node) -> None:
+        """``source`` is the node that the linear map came from."""
         super().__init__()
-        self.linear, self.activation = linear, activation
+        self.linear, self.activation, self.source = linear, activation, source
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, *xs: torch.Tensor) -> torch.Tensor:
         """Run both."""
-        return self.activation(self.linear(x))  # type: ignore[no-any-return]
+        return self.activation(self.linear(*xs))  # type: ignore[no-any-return]
 
 
 def simplify(
@@ -76,7 +79,7 @@ def simplify(
 
     With ``attention``, decomposed attention becomes one node too; with ``pairs``, layers and their activations.
     """
-    names = {"swapped", "linear", "gelu", "layer-norm"}
+    names = {"swapped", "linear", "gelu", "layer-norm", "patches"}
     names |= {"convolution"} if merge else set()
     names |= {"attention"} if attention else set()
     fuse(part, sources, names)
@@ -108,16 +111,18 @@ def _dense_with_norm(view: View, node: fx.Node) -> None:
 
 
 def _pair(view: View, node: fx.Node) -> None:
-    """Put a layer and the activation that alone reads it together."""
+    """Put a layer, or a sum of several signals, and the activation that alone reads it together."""
     before = node.args[0] if node.args else None
     if view.op_type(node) not in UNARY or len(node.args) != 1 or not isinstance(before, fx.Node):
         return
-    if before.op != "call_module" or not view.alone(before) or len(before.args) != 1:
+    if before.op != "call_module" or not view.alone(before):
         return
     layer = view.part(before)
     inner = layer[-1] if isinstance(layer, nn.Sequential) else layer
-    if isinstance(inner, (nn.Linear, nn.modules.conv._ConvNd)):  # noqa: SLF001  # the base of all ranks has no public name
-        view.replace(node, Pair(layer, view.part(node)), tuple(a for a in before.args if isinstance(a, fx.Node)))
+    reads = tuple(a for a in before.args if isinstance(a, fx.Node))
+    is_layer = isinstance(inner, (nn.Linear, nn.modules.conv._ConvNd)) and len(before.args) == 1  # noqa: SLF001  # the base of all ranks has no public name
+    if is_layer or (view.op_type(before) in _SUMS and len(reads) == len(before.args) > 1):
+        view.replace(node, Pair(layer, view.part(node), view.sources[before.name]), reads)
 
 
 class RmsNorm(nn.Module):
@@ -189,9 +194,7 @@ def _inverted(view: View, node: fx.Node) -> fx.Node | None:
 
 
 def _over_last(view: View, node: fx.Node) -> bool:
-    source = view.sources[node.name]
-    axes = source.attributes.get("axes", source.constants.get(1))
-    return bool(source.attributes.get("keepdims", 1)) and axes is not None and [int(a) for a in axes] == [-1]
+    return bool(view.sources[node.name].attributes.get("keepdims", 1)) and view.axes(node) == [-1]
 
 
 def _gates(view: View) -> None:

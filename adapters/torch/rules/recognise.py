@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ..node import Node
 
 Recognised = tuple[str, str, Linear | None]
+_SCATTERED = ("ScatterElements", "ScatterND")
 _TIMES = ("Mul", "MatMul", "FusedMatMul", "TransposeMatMul", "Einsum")
 _MODULES: dict[type[nn.Module], Recognised] = {
     Region: (ACTIVATION, "gate", None),
@@ -49,7 +50,7 @@ def recognised(module: nn.Module, source: Node, signals: tuple[bool, ...]) -> Re
     """Return kind, form and linear map of a module; ``signals`` says which of its tensors are signals."""
     if isinstance(module, Pair):
         layer = _layer(module.linear)
-        return PAIR, PAIR, layer[1] if layer is not None else None
+        return PAIR, PAIR, _sum(module.linear, module.source) if layer is None else layer[1]
     layer = _layer(module)
     if layer is None and sum(signals) == 1:
         layer = _by_constant(module, source)
@@ -64,6 +65,8 @@ def _by_operator(module: nn.Module, source: Node, signals: int) -> Recognised:
     kind = KIND_OF.get(op_type, OTHER)
     if kind == SUM:
         return SUM, op_type, _sum(module, source)
+    if op_type in _SCATTERED and source.attributes.get("reduction", "none") != "none":
+        return OTHER, op_type, None  # elements are added up or compared there, not only moved
     if op_type == "Div" and 0 in source.constants:
         return ACTIVATION, "Reciprocal", None
     if op_type == "Pow" or (op_type in {"Max", "Min"} and signals == 1):
@@ -73,7 +76,7 @@ def _by_operator(module: nn.Module, source: Node, signals: int) -> Recognised:
 
 def _layer(module: nn.Module) -> tuple[str, Linear] | None:
     """Return form and map of a module with constant weights, and of pooling by means."""
-    inner, before = module, None
+    inner, before = module.conv if isinstance(module, fused.Patches) else module, None
     if isinstance(module, nn.Sequential) and len(module) == 2:
         before, inner = module[0], module[1]
     if isinstance(inner, nn.modules.conv._ConvNd):  # noqa: SLF001  # the base of all ranks has no public name

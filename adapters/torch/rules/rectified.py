@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .kinds import LIKE_RELU
-from .linear import transposed
+from .transposes import transposed
 
 if TYPE_CHECKING:
     import torch

@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from ..operators.recurrent import STEPWISE, RNNCell
 from ..operators.registry import function_module
-from .linear import transposed
 from .rule import share, stabilised, unfit
+from .transposes import transposed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +34,8 @@ class Cells:
     """
 
     epsilon: float = 1e-6
+
+    proportional: ClassVar[bool] = True
 
     def back(self, site: Site) -> Back:
         """Run the cells step by step, with gates held."""

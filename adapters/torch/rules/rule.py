@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import torch
 
 from ....engine.errors import CapabilityError
 from .kinds import PRODUCT, SCALE
-from .linear import transposed
+from .transposes import transposed
 
 if TYPE_CHECKING:
     from .ruled import Back, Moment
@@ -21,7 +21,8 @@ class Rule(Protocol):
 
     ``back`` is called once for each node that the rule is chosen for, and may prepare what it needs (weights split by
     sign). It returns a function of a ``Moment``, or None where the plain gradient is what the rule says. Raises
-    ``CapabilityError`` that names the node where the rule cannot be applied to it.
+    ``CapabilityError`` that names the node where the rule cannot be applied to it. A class attribute ``proportional``
+    that is true promises that an input of value 0 gets nothing (see ``signs``).
     """
 
     def back(self, site: Site) -> Back | None:
@@ -39,12 +40,17 @@ def unfit(rule: object, site: Site, reason: str) -> CapabilityError:
 
 def share(R: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
     """Return ``R / z``, and 0 where z is 0."""
-    return (R / z).masked_fill_(z == 0, 0)
+    return (R / z).nan_to_num_(0, 0, 0)
+
+
+def share_over(R: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+    """Return what ``share`` does, written over z."""
+    return torch.div(R, z, out=z).nan_to_num_(0, 0, 0)
 
 
 def stabilised(z: torch.Tensor, epsilon: float) -> torch.Tensor:
     """Return ``z + epsilon sign(z)``, where 0 counts as positive."""
-    return torch.copysign(torch.tensor(epsilon, dtype=z.dtype, device=z.device), z + 0.0).add_(z) if epsilon else z
+    return torch.copysign(torch.tensor(epsilon, dtype=z.dtype, device=z.device), z).add_(z) if epsilon else z
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,8 @@ class Taylor:
     """
 
     epsilon: float = 0.0
+
+    proportional: ClassVar[bool] = True
 
     def back(self, site: Site) -> Back:
         """Expand around the sample."""

@@ -11,6 +11,7 @@ from .kinds import ATTENTION, EXACT, FORMS, KINDS, LINEAR, PAIR
 from .linear import Unbiased
 from .patterns import simplify
 from .ruled import Ruled
+from .signs import rectified
 from .sites import Site, sites_of
 
 if TYPE_CHECKING:
@@ -40,16 +41,14 @@ class Missing:
 
     def back(self, site: Site) -> Back:
         """Raise ``CapabilityError``."""
-
-        def refused(_: Moment) -> NoReturn:
-            raise CapabilityError(
+        return _refused(
+            CapabilityError(
                 f"{self.of} has no rule for nodes of the kind '{site.kind}'",
                 where=site.node.label,
                 tip=f'name one (--set {self.of}.rules="{site.kind}=RULE") where the method has rules, or explain a '
                 "tensor behind this node (--wrt), or use another method",
             )
-
-        return refused
+        )
 
     def __str__(self) -> str:
         """Name."""
@@ -90,21 +89,23 @@ class RuleSet:
         keys = {key for key, _ in self.rules}
         simplify(part, sources, merge=self.merge, attention=ATTENTION in keys, pairs=PAIR in keys)
         sites = sites_of(part, sources)
-        used, listed = set(), []
-        for site in sites:
-            if site.kind in EXACT:
-                continue
-            key, rule = self.of(site)
-            used.add(key)
-            listed.append((site.tensor, site.kind, site.form, str(rule)))
-            if site.linear is not None and not self.bias:
-                site = replace(site, linear=Unbiased(site.linear))  # noqa: PLW2901  # the same node
-            back = rule.back(site)
+        chosen = {node: self.of(site) for node, site in sites.items() if site.kind not in EXACT}
+        used = {key for key, _ in chosen.values()}
+        self._check_patterns(list(sites.values()), used)
+        scored = self.flow == "relevance" and self.seed == "score"
+        quiet = rectified(part, sites, {node: rule for node, (_, rule) in chosen.items()}, scored=scored)
+        for node, (_, rule) in chosen.items():
+            linear = sites[node].linear
+            linear = linear if linear is None or self.bias else Unbiased(linear)
+            site = replace(sites[node], linear=linear, rectified=node in quiet)
+            try:
+                back = rule.back(site)
+            except CapabilityError as error:
+                back = _refused(error)
             if back is not None:
                 part.set_submodule(site.target, Ruled(site.module, back, site))
-        self._check_patterns(sites, used)
         part.meta[UNUSED] = tuple(key for key, _ in self.rules if key in self.own and key not in used)
-        part.meta[NODES] = tuple(listed)
+        part.meta[NODES] = tuple((s.tensor, s.kind, s.form, str(chosen[n][1])) for n, s in sites.items() if n in chosen)
 
     def of(self, site: Site) -> tuple[str, Rule]:
         """Return the key and the rule of a node; where it has none, one that says so when something comes to it."""
@@ -140,6 +141,15 @@ class RuleSet:
         if self.flow == "gradient" or self.seed == "one":
             return slope
         return made.detach() * slope
+
+
+def _refused(error: CapabilityError) -> Back:
+    """Return a way back that raises an error as soon as something comes to its node, and not before."""
+
+    def refused(_: Moment) -> NoReturn:
+        raise error
+
+    return refused
 
 
 def _nearest_layer(key: str, sites: list[Site]) -> str:

@@ -10,6 +10,7 @@ from torch import fx, nn
 
 from .kinds import CONV, DENSE, ENDS, KIND_OF, LINEAR, SHAPE, SQUASHING
 from .recognise import recognised
+from .signs import without_negatives
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,9 +28,10 @@ class Site:
     one where several were put together; ``tensor`` the name of the tensor that is made. ``reads`` and ``makes`` name
     the fx nodes of what the module reads while running and of what it makes; ``signals`` says which of ``reads`` depend
     on the values of an input. ``gates`` says which of them are squashed between two numbers right before (sigmoid,
-    softmax and the like). For layers, that is, convolutions and dense ones, ``depth`` counts from 1 to ``deepest`` on
-    the longest way through the graph; it is 0 for other nodes. ``first`` and ``last`` say whether no layer is before
-    and behind.
+    softmax and the like). ``nonnegative``: nothing that is read is ever below zero. ``rectified``: nothing comes back
+    to what is made at or below zero; both as far as the graph tells (see ``signs``). For layers, that is, convolutions
+    and dense ones, ``depth`` counts from 1 to ``deepest`` on the longest way through the graph; it is 0 for other
+    nodes. ``first`` and ``last`` say whether no layer is before and behind.
     """
 
     kind: str
@@ -43,6 +45,8 @@ class Site:
     signals: tuple[bool, ...]
     gates: tuple[bool, ...]
     linear: Linear | None = None
+    nonnegative: bool = False
+    rectified: bool = False
     depth: int = 0
     deepest: int = 0
     first: bool = False
@@ -65,14 +69,19 @@ class Site:
         return f"{self.kind} node {self.node.label}"
 
 
-def sites_of(part: fx.GraphModule, sources: Mapping[str, Node]) -> list[Site]:
+def sites_of(part: fx.GraphModule, sources: Mapping[str, Node]) -> dict[fx.Node, Site]:
     """Return the nodes of a part that signals go through, in graph order."""
     signals = _signals(part, sources)
     found = {}
     for node in part.graph.nodes:
         if node.op == "call_module" and node in signals:
             found[node] = _site(part, node, sources[node.name], signals, sources)
-    return _placed(found)
+    placed = _placed(found, signals)
+    above = without_negatives(part, placed)
+    return {
+        node: replace(site, nonnegative=all(a in above for a in node.args if isinstance(a, fx.Node)))
+        for node, site in placed.items()
+    }
 
 
 def _signals(part: fx.GraphModule, sources: Mapping[str, Node]) -> set[fx.Node]:
@@ -144,14 +153,14 @@ def _is_gate(part: fx.GraphModule, node: fx.Node, sources: Mapping[str, Node]) -
         node = inputs[0]
 
 
-def _placed(found: Mapping[fx.Node, Site]) -> list[Site]:
-    """Put a number on each layer by the longest way to it, and tell the first and last ones."""
+def _placed(found: Mapping[fx.Node, Site], signals: set[fx.Node]) -> dict[fx.Node, Site]:
+    """Put a number on each layer by the longest way of signals to it, and tell the first and last ones."""
     above: dict[fx.Node, int] = {}
     followed: set[fx.Node] = set()
     before: dict[fx.Node, set[fx.Node]] = {}
     nodes = list(next(iter(found)).graph.nodes) if found else []
     for node in nodes:
-        reads = node.all_input_nodes
+        reads = [n for n in node.all_input_nodes if n in signals]
         depth = max((above[n] for n in reads), default=0)
         layers = set().union(*(before[n] for n in reads)) if reads else set()
         if node in found and found[node].form in {CONV, DENSE} and found[node].kind == LINEAR:
@@ -160,21 +169,21 @@ def _placed(found: Mapping[fx.Node, Site]) -> list[Site]:
         above[node], before[node] = depth, layers
     layers_of = {n for n, s in found.items() if s.kind == LINEAR and s.form in {CONV, DENSE}}
     deepest = max((above[n] for n in layers_of), default=0)
-    firsts = _firsts(nodes, layers_of)
-    return [
-        replace(site, depth=above[n], deepest=deepest, first=n in firsts, last=n not in followed)
+    firsts = _firsts(nodes, layers_of, signals)
+    return {
+        n: replace(site, depth=above[n], deepest=deepest, first=n in firsts, last=n not in followed)
         if n in layers_of
         else site
         for n, site in found.items()
-    ]
+    }
 
 
-def _firsts(nodes: list[fx.Node], layers: set[fx.Node]) -> set[fx.Node]:
-    """Return the layers that an input comes to without having passed another one."""
+def _firsts(nodes: list[fx.Node], layers: set[fx.Node], signals: set[fx.Node]) -> set[fx.Node]:
+    """Return the layers that an input comes to without having passed another one; its shape alone is none."""
     bare: set[fx.Node] = set()
     found = set()
     for node in nodes:
-        if node.op == "placeholder" or any(n in bare for n in node.all_input_nodes):
+        if node.op == "placeholder" or (node in signals and any(n in bare for n in node.all_input_nodes)):
             if node in layers:
                 found.add(node)
             else:

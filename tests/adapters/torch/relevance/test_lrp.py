@@ -192,6 +192,8 @@ def test_a_rule_that_does_not_fit_its_node_is_refused():
     model = dense([np.array([[1.0, 2], [3, 4]]), np.ones((1, 2))])
     with pytest.raises(CapabilityError, match="is not for this node"):
         onnxplain.explain(model, np.float32([[1, 2]]), "lrp", target=0, rules="activation=gamma")
+    with pytest.raises(CapabilityError, match="it is for products; equal shares"):
+        onnxplain.explain(model, np.float32([[1, 2]]), "lrp", target=0, rules="half")
     with pytest.raises(CapabilityError, match="is not for this node"):
         onnxplain.explain(
             model, np.float32([[1, 2]]), "lrp", target=0, rules="z0=pass, activation=pass, dense=detached"

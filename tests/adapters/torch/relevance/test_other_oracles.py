@@ -166,6 +166,21 @@ def test_the_smaller_of_two(variant, expected):
     np.testing.assert_allclose(found.values["x"], [expected], **CLOSE)
 
 
+@pytest.mark.parametrize(("variant", "expected"), [("rescale", [1, 0]), ("reveal-cancel", [0.5, 0.5])])
+def test_the_smaller_of_two_inputs_that_are_subtracted(variant, expected):
+    """The same as above without a layer: the difference is a sum of two signals."""
+    nodes = [
+        helper.make_node("Sub", ["i1", "i2"], ["h"]),
+        helper.make_node("Relu", ["h"], ["r"]),
+        helper.make_node("Sub", ["i1", "r"], ["y"]),
+    ]
+    model = network(nodes, {"i1": [1], "i2": [1]}, {"y": [1]}, {})
+    feeds = {"i1": np.float32([[1]]), "i2": np.float32([[3]])}
+    found = onnxplain.explain(model, feeds, "deeplift", target=0, baseline=0, variant=variant)
+    np.testing.assert_allclose([found.values["i1"].item(), found.values["i2"].item()], expected, **CLOSE)
+    assert found.gap == pytest.approx(0, abs=1e-6)
+
+
 @pytest.mark.parametrize("variant", ["rescale", "reveal-cancel"])
 @pytest.mark.parametrize(("weights", "biases"), [([[[1, 1]], [[1]]], [[-1], [0]]), ([[[-1, -1]], [[-1]]], [[1], [1]])])
 def test_and_and_or(variant, weights, biases):

@@ -1,8 +1,6 @@
 """zennit, Captum and shap on the torch original, where definitions are the same, beside the methods on the file."""
 
-import importlib.util
-import sys
-import types
+import copy
 import warnings
 
 import numpy as np
@@ -13,6 +11,7 @@ torch = pytest.importorskip("torch")
 import onnxplain  # noqa: E402  # after the check that torch is there
 import whole_models  # noqa: E402
 from gradient_problems import loaded  # noqa: E402
+from relevance_problems import exported_with_norms  # noqa: E402
 
 
 class Network(torch.nn.Module):
@@ -45,54 +44,12 @@ def pair():
         values.normal_()
     norm.running_var.uniform_(0.5, 2)
     x = torch.rand(2, 3, 12, 12)
-    return module, loaded(exported(module, x)), x
-
-
-def exported(module, x):
-    import io
-
-    import onnx
-
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            module,
-            (x,),
-            buffer,
-            input_names=["x"],
-            output_names=["y"],
-            opset_version=17,
-            dynamo=False,
-            dynamic_axes={"x": {0: "b"}, "y": {0: "b"}},
-            do_constant_folding=False,
-            training=torch.onnx.TrainingMode.PRESERVE,
-        )
-    return onnx.load_from_string(buffer.getvalue())
+    return module, loaded(exported_with_norms(module, x)), x
 
 
 def explained(model, x, method, **settings):
     found = onnxplain.explain(model, x.numpy(), method, target="y[1]", **settings)
     return np.concatenate([one.values["x"] for one in found])
-
-
-@pytest.fixture(scope="module")
-def zennit():
-    """zennit, whose import asks for two classes of torchvision that nothing here uses."""
-    if not importlib.util.find_spec("zennit"):
-        pytest.skip("zennit is not installed")
-    with pytest.MonkeyPatch.context() as patched:
-        if not importlib.util.find_spec("torchvision"):
-            blocks = type("Bottleneck", (torch.nn.Module,), {}), type("BasicBlock", (torch.nn.Module,), {})
-            resnet = types.ModuleType("torchvision.models.resnet")
-            resnet.Bottleneck, resnet.BasicBlock = blocks
-            for name in ("torchvision", "torchvision.models"):
-                patched.setitem(sys.modules, name, types.ModuleType(name))
-            patched.setitem(sys.modules, "torchvision.models.resnet", resnet)
-        found = importlib.import_module("zennit")
-        for name in ("attribution", "canonizers", "composites"):
-            importlib.import_module(f"zennit.{name}")
-        return found
 
 
 def by_zennit(zennit, module, x, composite, *, scored=True):
@@ -187,3 +144,18 @@ def test_deeplift_shap_is_that_of_shap():
     np.testing.assert_allclose(found.values[name], stacked.mean(0), atol=1e-5)
     np.testing.assert_allclose(found.standard_error[name], stacked.std(0, ddof=1) / np.sqrt(5), atol=1e-5)
     assert abs(found.gap) < 1e-5
+
+
+def test_lrp_is_that_of_captum(pair):
+    """Captum keeps batch normalisation apart."""
+    attr = pytest.importorskip("captum.attr")
+    rules_of_captum = pytest.importorskip("captum.attr._utils.lrp_rules")
+    module, model, x = copy.deepcopy(pair[0]), *pair[1:]
+    (flatten,) = (layer for layer in module.modules() if isinstance(layer, torch.nn.Flatten))
+    flatten.rule = rules_of_captum.EpsilonRule()  # nothing is added up: it passes
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = attr.LRP(module).attribute(x, target=1).detach()
+    rules = "rest=epsilon:1e-9, batch-norm=epsilon:1e-9, pool=epsilon:1e-9"
+    found = explained(model, x, "lrp", rules=rules, merge=False)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))

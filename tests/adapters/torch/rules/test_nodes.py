@@ -209,6 +209,17 @@ def test_a_kind_without_a_rule_names_the_node():
     assert "'here'" in caught.value.where
 
 
+def test_elements_that_are_added_while_they_are_scattered_have_no_rule():
+    """They look like a shape operation, through which relevance would double without a word."""
+    nodes = [
+        helper.make_node("ScatterElements", ["x", "i_places", "u"], ["y"], axis=1, reduction="add"),
+    ]
+    model = network(nodes, {"x": [3], "u": [1]}, {"y": [3]}, {"i_places": [[1]]}, 18)
+    feeds = {"x": np.ones((1, 3), np.float32), "u": np.ones((1, 1), np.float32)}
+    with pytest.raises(onnxplain.OnnxplainError, match="no rule for nodes of the kind 'other'"):
+        onnxplain.explain(model, feeds, "lrp", target="y[1]")
+
+
 def test_rules_leave_the_plain_gradient_alone():
     model = network(
         [gemm("x", "W", "h"), helper.make_node("Relu", ["h"], ["y"])], {"x": [2]}, {"y": [2]}, {"W": np.eye(2)}

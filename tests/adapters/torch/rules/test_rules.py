@@ -131,13 +131,16 @@ RULES = ["zero", "epsilon:0.3", "gamma:0.5", "literal-gamma:0.5", "alpha-beta:2"
 FIRST = ["w-squared", "flat", "box:-4..4"]
 
 
-def compared(build, rule, rows, key, seed):
+def compared(build, rule, rows, key, seed, *, rectified=False):
+    """Compare relevance at the input of a layer; ``rectified``: behind a ReLU nothing comes back to values below 0."""
     rng = np.random.default_rng(seed)
-    nodes, constants = build(rng)
-    nodes = [*nodes, helper.make_node("Flatten", ["z"], ["f1"]), helper.make_node("MatMul", ["f1", "top"], ["y"])]
+    layer, constants = build(rng)
+    behind = [helper.make_node("Relu", ["z"], ["a"])] if rectified else []
+    flat = helper.make_node("Flatten", ["a" if rectified else "z"], ["f1"])
+    nodes = [*layer, *behind, flat, helper.make_node("MatMul", ["f1", "top"], ["y"])]
     x = np.clip(rng.normal(size=(rows, *SHAPE)), -3.9, 3.9).astype(np.float32)
     x[0] = np.abs(x[0])
-    bare = network(nodes[:-2], {"x": SHAPE}, {"z": [None] * 3}, constants)
+    bare = network(layer, {"x": SHAPE}, {"z": [None] * 3}, constants)
     width = bare.rows({"x": x[:1]}, ("z",))[0].size
     model = network(nodes, {"x": SHAPE}, {"y": [2]}, constants | {"top": rng.normal(size=(width, 2))})
     found = onnxplain.explain(model, x, "lrp", target="y[1]", rules=f"last=zero, {key}={rule}")
@@ -146,6 +149,7 @@ def compared(build, rule, rows, key, seed):
     for row, one in zip(x, found, strict=True):
         W, b = as_matrix(bare, row[None])
         z = W @ row.ravel().astype(float) + b
+        z = np.maximum(z, 0) if rectified else z
         expected = plain(rule, row.ravel().astype(float), W, b, z * top)
         np.testing.assert_allclose(one.values["x"].ravel(), expected, rtol=2e-4, atol=1e-4 * abs(expected).max())
         lost = dict(zip(one.extras["lost_at"].tolist(), one.extras["lost"].tolist(), strict=True))
@@ -163,6 +167,13 @@ def constants_of(model, name):
 @pytest.mark.parametrize("layer", LAYERS)
 def test_rules_of_layers_are_what_a_dense_matrix_gives(layer, rule, rows):
     compared(LAYERS[layer], rule, rows, "first", len(layer) + len(rule))
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("rule", ["gamma:0.5", "alpha-beta:2", "z-plus", "epsilon:0.3"])
+@pytest.mark.parametrize("layer", ["conv", "uneven conv", "dense", "conv and norm"])
+def test_rules_of_layers_behind_which_a_relu_is_are_the_same(layer, rule, rows):
+    compared(LAYERS[layer], rule, rows, "first", len(layer), rectified=True)
 
 
 @pytest.mark.parametrize("rule", ["zero", "epsilon:0.3", "alpha-beta:2", "z-plus", "flat"])
