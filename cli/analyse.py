@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..engine.analysis import Analysis, Cell
 
 MOST_ROWS = 20
+MOST_LISTED = 10
 
 
 @command("analyse")
@@ -28,7 +29,9 @@ MOST_ROWS = 20
 @model_argument
 @click.option("--data", required=True, metavar="FILE", help="CSV file with a header, .npy or .npz file, or a folder.")
 @click.option(
-    "--labels", metavar="COLUMN", help="True classes or values: a column of the data, or a file of one column."
+    "--labels",
+    metavar="COLUMN",
+    help="True classes or values: a column of the data, a file of one column, or a form of names: '*-{label}.jpg'.",
 )
 @click.option("--set", "assigned", multiple=True, metavar="KEY=VALUE", help="A setting; see: onnxplain methods NAME.")
 @click.option(
@@ -40,7 +43,7 @@ MOST_ROWS = 20
     help="Class, tensor[index], probability:CLASS, all.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of what is drawn.")
-@click.option("-o", "--output", metavar="DIR", help="Folder for the arrays (.npz) and the picture.")
+@click.option("-o", "--output", metavar="DIR", help="Folder for the arrays (.npz), the picture and a page.")
 @click.option("--format", "picture", type=click.Choice(["png", "svg"]), help="Format of the picture; png if not given.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 def analyse_command(**options: Any) -> int:
@@ -55,6 +58,7 @@ def analyse_command(**options: Any) -> int:
       onnxplain analyse partial-dependence model.onnx --data rows.csv --target malignant -o out
       onnxplain analyse partial-dependence model.onnx --data rows.csv --set columns='age,income' --set pair=true
       onnxplain analyse ice model.onnx --data rows.csv --set columns=age --set centre=first --json
+      onnxplain analyse lrp-pruning model.onnx --data photos/ --labels '*-{label}.jpg' -o out
     """
     if options["picture"] is not None and options["output"] is None:
         raise click.UsageError("--format is about the picture, which is written with -o DIR only")
@@ -76,7 +80,7 @@ def analyse(options: dict[str, Any]) -> int:
     plugin = find(name, "analysis")
     settings = _settings(options["assigned"], name)
     build(plugin.factory, settings, name)  # refused before the model is opened
-    folder = None if options["output"] is None else _folder(options["output"])
+    folder = None if options["output"] is None else _folder(options["output"], f"{name}.html")
     model = open_model(options["model"], options["spec"], options["device"], options["threads"])
     with bar(Path(options["data"]).name) as progress:
         found = run(
@@ -105,18 +109,24 @@ def summary(found: Analysis) -> str:
     facts.append(("cost", f"{found.evaluations:,} evaluations in {found.seconds:.2f} s"))
     facts += [("note", note) for note in found.notes]
     parts = [heading(found.words.get("title", found.name)), table((), facts, indent=2)]
-    shown = found.rows[:MOST_ROWS]
-    if shown:
-        head = ["", *found.columns] if _is_ranked(found) else list(found.columns)
-        cells = [[*([str(place)] if _is_ranked(found) else []), *_cells(row)] for place, row in enumerate(shown, 1)]
-        right = "".join("r" if _is_number_column(shown, k) else " " for k in range(len(found.columns)))
-        parts.append(table(head, cells, indent=2, right=("r" if _is_ranked(found) else "") + right))
-    rest = len(found.rows) - len(shown)
-    return "\n".join([*parts, f"  and {rest} more"] if rest else parts)
+    is_ranked = found.picture in {"bars", "curves"} and not found.listing
+    parts += _lines(found.columns, found.rows[:MOST_ROWS], len(found.rows), is_ranked=is_ranked)
+    if found.listing:
+        count = len(found.arrays[found.listing[0]])
+        parts.append(heading(found.words.get("listing", "listing")))
+        parts += _lines(found.listing, found.listed(MOST_LISTED), count, is_ranked=True)
+    return "\n".join(parts)
 
 
-def _is_ranked(found: Analysis) -> bool:
-    return found.picture in {"bars", "curves"}
+def _lines(head: Sequence[str], rows: Sequence[Sequence[Cell]], count: int, *, is_ranked: bool) -> list[str]:
+    """Return a table of the first of so many rows, numbered where they are ranked, and how many more there are."""
+    if not rows:
+        return []
+    cells = [[*([str(place)] if is_ranked else []), *_cells(row)] for place, row in enumerate(rows, 1)]
+    right = "".join("r" if _is_number_column(rows, k) else " " for k in range(len(head)))
+    mark = ["", "r"] if is_ranked else []
+    told = table([*mark[:1], *head], cells, indent=2, right="".join(mark) + right)
+    return [told] if len(rows) == count else [told, f"  and {count - len(rows):,} more"]
 
 
 def _cells(row: Sequence[Cell]) -> list[str]:
@@ -141,23 +151,25 @@ def _settings(assigned: Sequence[str], name: str) -> dict[str, Any]:
     return found
 
 
-def _folder(name: str) -> Path:
+def _folder(name: str, page: str) -> Path:
     """Return the folder of ``-o`` after checking that files can be written there."""
-    from .folder import check_writable
+    from .folder import check_own, check_writable
 
     path = Path(name)
     check_writable(path)
+    check_own(path / page)
     return path
 
 
 def _written(found: Analysis, folder: Path, picture: str) -> list[Path]:
-    """Write ``NAME.npz`` and the picture beside it."""
-    from ..engine.render import save
+    """Write ``NAME.npz``, the picture and the page beside it."""
+    from ..engine.render import analysis_section, page, save
 
     files = [found.save(folder / f"{found.name}.npz")]
-    if found.picture != "none":
-        try:
+    try:
+        if found.picture != "none":
             files.append(save(found.plot(), folder / f"{found.name}.{picture}"))
-        except InputError as error:
-            raise InputError(error.message, where=error.where, tip=f"{printable(files[0])} is written") from None
+        files.append(page(f"Analysis: {found.name}", [analysis_section(found)], folder / f"{found.name}.html"))
+    except InputError as error:
+        raise InputError(error.message, where=error.where, tip=f"{printable(files[0])} is written") from None
     return files

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 import platform
 import time
 from typing import TYPE_CHECKING, Any
@@ -11,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import registry, runtime, settings
-from .errors import SettingError, printable
-from .explain import check_capability
+from .errors import SettingError, blaming, printable
 from .explanation import brief
-from .manifest import own_version
+from .manifest import own_version, storable
 from .model import Model, load
 from .problem import Silence
+from .question import check_capability
 from .settings import plain
 from .study_data import read_study
 
 if TYPE_CHECKING:
-    import os
+    from collections.abc import Mapping
 
     from .analysis import Analysis
     from .problem import Progress
@@ -60,24 +61,37 @@ def analyse(
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise SettingError(f"seed must be a whole number from 0 on, not {printable(repr(seed))[:80]}")
     begun = time.perf_counter()
-    beside = [value for key in ("weights",) if isinstance(value := getattr(analyst, key, None), str)]
-    read = read_study(opened, data, labels, beside)
     study = dataclasses.replace(
-        read, target=str(target).strip() or "auto", seed=int(seed), name=name, progress=progress or Silence()
+        study_of(opened, analyst, data, labels),
+        target=str(target).strip() or "auto",
+        seed=int(seed),
+        name=name,
+        progress=progress or Silence(),
     )
-    with opened.remembering():
-        found: Analysis = analyst.analyse(study)
+    found = studied(study, analyst)
+    asked = {"labels_given": os.fspath(labels)} if isinstance(labels, str | os.PathLike) else {}
     return dataclasses.replace(
         found,
-        name=name,
-        settings={f.name: getattr(analyst, f.name) for f in dataclasses.fields(analyst) if f.init},
-        notes=(*found.notes, *study.notes),
+        settings={f.name: storable(getattr(analyst, f.name)) for f in dataclasses.fields(analyst) if f.init},
         seconds=time.perf_counter() - begun,
-        manifest=_manifest(study, plugin, given) | found.manifest,
+        manifest=manifest_of(study, plugin, given) | asked | found.manifest,
     )
 
 
-def _manifest(study: Study, plugin: registry.Plugin, given: dict[str, Any]) -> dict[str, Any]:
+def study_of(model: Model, analyst: Any, data: Any, labels: Any) -> Study:
+    """Return the rows and labels of data, with the columns beside the model's that a plug-in's settings name."""
+    beside = [value for key in ("weights",) if isinstance(value := getattr(analyst, key, None), str)]
+    return read_study(model, data, labels, beside)
+
+
+def studied(study: Study, analyst: Any) -> Analysis:
+    """Return what a plug-in finds, with the study's name and notes."""
+    with study.model.remembering(), blaming(study.name, analyst):
+        found: Analysis = analyst.analyse(study)
+    return dataclasses.replace(found, name=study.name, notes=(*found.notes, *study.notes))
+
+
+def manifest_of(study: Study, plugin: registry.Plugin, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a reader wants to know of how the result was made, and what it takes to make it again."""
     model = study.model
     return {
@@ -87,12 +101,13 @@ def _manifest(study: Study, plugin: registry.Plugin, given: dict[str, Any]) -> d
         "opset": model.opsets,
         "device": model.device.name,
         "threads": model.threads,
-        "spec": plain(dataclasses.asdict(dataclasses.replace(model.spec, labels=()))),
+        "spec": plain(dataclasses.asdict(model.spec)),  # with its labels: those of the data may be names of classes
         "seed": study.seed,
         "target": study.target,
+        "layouts": [dataclasses.asdict(layout) for layout in study.layouts.used],
         "data": study.source,
         "data_rows": study.count,
-        "data_digest": _digest(study),
+        "data_digest": digest(study),
         "labels": study.labels is not None,
         "settings_given": brief(dict(given)),
         "plugin": f"{plugin.package}:{plugin.factory.__module__}.{plugin.factory.__qualname__}",
@@ -101,7 +116,7 @@ def _manifest(study: Study, plugin: registry.Plugin, given: dict[str, Any]) -> d
     }
 
 
-def _digest(study: Study) -> str:
+def digest(study: Study) -> str:
     """Return the SHA-256 of all rows and labels."""
     found = hashlib.sha256()
     arrays = [*(study.rows[name] for name in sorted(study.rows)), *([] if study.labels is None else [study.labels])]

@@ -50,8 +50,12 @@ class Analysis:
     ``surface``: ``panels`` (2,), names; ``grid/0`` (G,), ``grid/1`` (H,) and ``mean`` (G, H).
     ``none``: the table is all there is.
 
+    ``listing`` names arrays of equal length that are the columns of a further, ranked table, such as one of all the
+    things that were compared.
+
     ``words`` are texts for pictures: ``title``, ``below`` (a line below it), ``value`` (what the numbers are),
-    ``notes`` and, for bars, ``origin`` (where they begin; 0 if not given).
+    ``notes``, ``listing`` (over that table), for bars ``origin`` (where they begin; 0 if not given), for curves
+    ``across`` (what the grids are) and ``scale`` (``own`` where each panel has a scale of its own).
     """
 
     name: str
@@ -59,6 +63,7 @@ class Analysis:
     rows: tuple[tuple[Cell, ...], ...]
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    listing: tuple[str, ...] = ()
     picture: str = "none"
     words: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -107,11 +112,18 @@ class Analysis:
         document = _header(self, [])
         document.pop("format")
         document["settings"] = self.settings
-        for name in ("columns", "rows", "words", "picture"):
+        for name in ("columns", "rows", "listing", "words", "picture"):
             document.pop(name)
         document["arrays"] = dict(self.arrays)
         shortened: dict[str, Any] = brief(document)
-        return shortened | {"rows": [dict(zip(self.columns, map(brief, row), strict=True)) for row in self.rows]}
+        shortened["rows"] = [dict(zip(self.columns, map(brief, row), strict=True)) for row in self.rows]
+        if self.listing:
+            shortened["listing"] = [dict(zip(self.listing, map(brief, row), strict=True)) for row in self.listed()]
+        return shortened
+
+    def listed(self, most: int | None = None) -> list[tuple[Cell, ...]]:
+        """Return the first rows of the listing, all of them without ``most``."""
+        return list(zip(*(self.arrays[name][:most].tolist() for name in self.listing), strict=True))
 
     def plot(self, **options: Any) -> Figure:
         """Return a matplotlib figure of the kind that ``picture`` names; see ``render.analysis.figure``."""
@@ -147,17 +159,21 @@ def _rebuilt(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Analysis:
     rows = tuple(tuple(map(_cell, row)) for row in header["rows"])
     if any(len(row) != len(columns) for row in rows):
         raise ValueError(f"a row has not {len(columns)} cells")
+    listing = tuple(map(str, header.get("listing", ())))  # files written before there were any have none
     named = {name_of(key): array for key, array in arrays.items()}
     kept = {name.removeprefix("arrays/"): a for name, a in named.items() if name.startswith("arrays/")}
     for name, array in kept.items():
         if array.dtype.kind not in "fiubU":
             raise TypeError(f"array '{name}' holds {array.dtype}")
+    if len({kept[name].shape for name in listing}) > 1 or any(kept[name].ndim != 1 for name in listing):
+        raise ValueError("the columns of the listing have different lengths")
     return Analysis(
         header["name"],
         columns,
         rows,
         kept,
         settings=with_arrays(header["settings"], arrays),
+        listing=listing,
         picture=header["picture"],
         words={str(k): str(v) for k, v in header["words"].items()},
         notes=tuple(map(str, header["notes"])),

@@ -15,6 +15,7 @@ from .masking.choose import resolve_features
 from .masking.layout import masked_inputs
 from .problem import Silence
 from .rows import has_rows, leading, native
+from .scorer import Scorer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +26,20 @@ if TYPE_CHECKING:
     from .masking.layout import MaskedInput
     from .model import Model
     from .problem import Progress
+    from .runtime import Layout
+    from .target import Target
+
+
+@dataclass
+class Layouts:
+    """How the loops of a study are laid on the machine, in the order in which they begin.
+
+    ``used`` are those that have begun. ``wanted`` are those that they must have, as where a study is made again: sums
+    of floating-point numbers depend on the size of a batch.
+    """
+
+    wanted: tuple[Layout, ...] = ()
+    used: list[Layout] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +65,7 @@ class Study:
     progress: Progress = field(default_factory=Silence)
     given: tuple[Sample, ...] = ()
     notes: tuple[str, ...] = ()
+    layouts: Layouts = field(default_factory=Layouts)
 
     @property
     def count(self) -> int:
@@ -78,7 +94,10 @@ class Study:
         """Return a study of at most ``count`` rows, drawn with the seed and kept in order."""
         if self.count <= count:
             return self
-        places = np.sort(self.rng(DRAWING).choice(self.count, count, replace=False))
+        return self.some(np.sort(self.rng(DRAWING).choice(self.count, count, replace=False)))
+
+    def some(self, places: np.ndarray) -> Study:
+        """Return a study of these rows."""
         return dataclasses.replace(
             self,
             rows=self.part(places),
@@ -86,6 +105,34 @@ class Study:
             beside={name: array[places] for name, array in self.beside.items()},
             given=tuple(self.given[k] for k in places) if self.given else (),
         )
+
+    def scorer(
+        self,
+        target: Target,
+        expected: int,
+        *,
+        model: Model | None = None,
+        feeds: Mapping[str, np.ndarray] | None = None,
+    ) -> Scorer:
+        """Return the loop that scores ``expected`` rows like those of the study; it moves the study's progress on.
+
+        ``model`` is another one than the study's where one was made from it, and ``feeds`` rows as that takes them.
+        """
+        chosen = self.model if model is None else model
+        before, place = chosen.layout, len(self.layouts.used)
+        chosen.layout = self.layouts.wanted[place] if place < len(self.layouts.wanted) else before
+        try:
+            made = Scorer(
+                chosen,
+                target,
+                self.rows if feeds is None else feeds,
+                expected=expected,
+                progress=self.progress.advance,
+            )
+        finally:
+            chosen.layout = before
+        self.layouts.used.append(made.layout)
+        return made
 
     def rng(self, stream: int = 0) -> np.random.Generator:
         """Return the random numbers of this study; each ``stream`` is independent of the others."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,23 +33,26 @@ if TYPE_CHECKING:
 TABLES = (".csv", ".tsv")
 ARRAYS = (".npy", ".npz")
 LABEL_FILES = (*TABLES, ".npy")
+IN_NAME = "{label}"
 
 
 def read_study(model: Model, data: Any, labels: Any = None, beside: Sequence[str] = ()) -> Study:
     """Return the rows of ``data`` with their labels and the columns named in ``beside``.
 
     ``data`` is a file, a folder, an array, a dict of arrays, a Sample or a list of these. ``labels`` is an array, the
-    name of a column (of an array in a dict or .npz file), or a .csv or .npy file with one label per row; without it a
-    CSV file's own column of labels is taken, if it has one. InputError says what does not fit.
+    name of a column (of an array in a dict or .npz file), a .csv or .npy file with one label per row, or a pattern of
+    the files' names with ``{label}`` in it; without it a CSV file's own column of labels is taken, if it has one.
+    InputError says what does not fit.
     """
-    column = labels if isinstance(labels, str) and not _is_file(labels) else ""
+    is_pattern = isinstance(labels, str) and IN_NAME in labels
+    column = labels if isinstance(labels, str) and not is_pattern and not _is_file(labels) else ""
     names = tuple(dict.fromkeys([*([column] if column else []), *beside]))
     study = _read(model, data, names)
     if study.count == 0:
         raise InputError("the data hold no rows", where=study.source)
     columns = {name: entry.columns for name, entry in study.inputs.items()}
     check_missing(study.rows, model, source=study.source, columns=columns)
-    found = study.beside[column] if column else _label_array(labels)
+    found = study.beside[column] if column else _named_labels(study, labels) if is_pattern else _label_array(labels)
     if found is None:
         found = study.labels
     if found is not None and found.shape != (study.count,):
@@ -194,6 +198,29 @@ def _of_samples(model: Model, samples: list[Sample], names: Sequence[str], where
 
 def _is_file(labels: str) -> bool:
     return Path(labels).suffix.lower() in LABEL_FILES
+
+
+def _named_labels(study: Study, pattern: str) -> np.ndarray:
+    """Return a label per file from its name: ``*-{label}.jpg``, or with its folder ``{label}/*``."""
+    if not study.given or not all(sample.source for sample in study.given):
+        raise InputError(
+            f"labels of the form '{excerpt(pattern)}' are read from names of files, a row from each",
+            where=study.source,
+            tip="name a column of the data, or a file of labels",
+        )
+    written = "".join({"*": "[^/]*", "?": "[^/]"}.get(c, re.escape(c)) for c in pattern.replace(IN_NAME, "\0", 1))
+    wanted = re.compile(written.replace(re.escape("\0"), "([^/]+)"))
+    found = []
+    for sample in study.given:
+        name = "/".join(Path(sample.source).parts[-1 - pattern.count("/") :])
+        match = wanted.fullmatch(name)
+        if match is None:
+            raise InputError(
+                f"the name '{excerpt(name)}' does not fit the labels' form '{excerpt(pattern)}'",
+                tip="* stands for anything but /, {label} for the label: '*-{label}.jpg', '{label}/*'",
+            )
+        found.append(match.group(1))
+    return np.array(found)
 
 
 def _label_array(labels: Any) -> np.ndarray | None:

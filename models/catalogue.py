@@ -57,7 +57,7 @@ def samples(name: str) -> list[Path]:
     """Return the sample inputs of a model that is embedded or built; errors as for ``path``."""
     recipe, folder = find(name), path(name).parent
     if recipe.embedded:
-        return [DATA / file for file in recipe.embedded if not file.endswith((".onnx", ".toml"))]
+        return [DATA / file for file in recipe.embedded if not file.endswith((".onnx", ".toml", ".json"))]
     return sorted((folder / "samples").iterdir())
 
 

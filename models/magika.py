@@ -84,7 +84,7 @@ def write(folder: Path, wheels: Mapping[str, Path]) -> None:
     spec = Spec(
         input="bytes",
         top={"task": "classification", "target": "top", "output": "target_label", "labels": "labels.txt"},
-        fields={"modality": "array", "layout": "NT"},
+        fields={"modality": "array", "layout": "NT", "codes": "bytes"},
     )
     (folder / f"{NAME}.onnx").write_bytes(network)
     (folder / f"{NAME}.toml").write_text(spec.toml(), encoding="utf-8", newline="\n")

@@ -74,7 +74,8 @@ def recipes() -> list[Recipe]:
     >>> [recipe.name for recipe in recipes()][:4]
     ['digits-cnn', 'efficientnet-lite0', 'breast-cancer-forest', 'wine-mlp']
     """
-    return [DIGITS, EFFICIENTNET, FOREST, MLP, BOOSTING, IRIS, LOGISTIC, SHOP, MINILM, TFIDF, GUNPOINT, SILERO, MAGIKA]
+    tables = [FOREST, MLP, BOOSTING, IRIS, LOGISTIC, SHOP]
+    return [DIGITS, EFFICIENTNET, *tables, MINILM, TFIDF, GUNPOINT, SILERO, MAGIKA, CLIP]
 
 
 def _write_digits(folder: Path, wheels: Mapping[str, Path]) -> None:
@@ -87,6 +88,12 @@ def _write_efficientnet(folder: Path, wheels: Mapping[str, Path]) -> None:
     from . import imagenet
 
     imagenet.write(folder, wheels)
+
+
+def _write_clip(folder: Path, wheels: Mapping[str, Path]) -> None:
+    from . import clip
+
+    clip.write(folder, wheels)
 
 
 def _write_gunpoint(folder: Path, wheels: Mapping[str, Path]) -> None:
@@ -315,4 +322,21 @@ MAGIKA = Recipe(
         ),
     ),
     digest="fe2d2eb49c5f88a9e0a6c048e15d6ffdf86235519c2afc535044de433169ec8c",
+)
+CLIP = Recipe(
+    name="digits-clip",
+    title="pair of small transformers: how well do a handwritten digit and a caption fit? comes with onnxplain",
+    task="regression",
+    modality="image",
+    licence="model Apache-2.0; data CC BY 4.0 (Alpaydin and Kaynak, UCI), shipped with scikit-learn",
+    write=_write_clip,
+    size=115455,
+    digest="40640ad8486ab6876b4f9150a852c4336e9a5b7e9fffd607c97bda57bff5cc31",
+    embedded=(
+        "digits-clip.onnx",
+        "digits-clip.toml",
+        "digits-clip-tokenizer.json",
+        "digits-clip-three.npz",
+        "digits-clip-seven.npz",
+    ),
 )

@@ -10,7 +10,6 @@ import numpy as np
 
 from ..errors import SettingError
 from ..files import excerpt
-from ..scorer import Scorer
 from .columns import chosen, columns_of, single_columns
 from .outputs import THE_OUTPUT, outputs_of
 
@@ -119,13 +118,7 @@ class Curves:
         self.outputs: Outputs = outputs_of(study, MOST_CLASSES)
         self._study = study
         study.progress.start(study.name, study.count * expected)
-        self._scorer = Scorer(
-            study.model,
-            self.outputs,
-            study.rows,
-            expected=study.count * expected,
-            progress=study.progress.advance,
-        )
+        self._scorer = study.scorer(self.outputs, study.count * expected)
 
     @property
     def evaluations(self) -> int:

@@ -11,7 +11,6 @@ from ..analysis import Analysis
 from ..errors import InputError, SettingError
 from ..masking.groups import grouped
 from ..registry import DATA, PREDICT, register
-from ..scorer import Scorer
 from ..settings import Range
 from .columns import groups_of
 from .scores import Judge
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..masking.features import Features
+    from ..scorer import Scorer
     from ..study import Study
 
 NEGLIGIBLE = 1e-12  # a loss that is perfect but for rounding
@@ -69,14 +69,9 @@ class PermutationImportance:
         judge = Judge.choose(self.score, used)
         features = _features(self.features, used)
         orders = self._orders(used)
-        scorer = Scorer(
-            used.model,
-            judge.outputs,
-            used.rows,
-            expected=used.count * (1 + features.size * len(orders)),
-            progress=used.progress.advance,
-        )
-        used.progress.start(used.name, used.count * (1 + features.size * len(orders)))
+        expected = used.count * (1 + features.size * len(orders))
+        used.progress.start(used.name, expected)
+        scorer = used.scorer(judge.outputs, expected)
         places = [_places(features, k, used) for k in range(features.size)]
         found = self._scored(used, scorer, judge, places, orders)
         base, shuffled = found[0], np.array(found[1:]).reshape(features.size, len(orders))

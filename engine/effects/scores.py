@@ -115,6 +115,13 @@ class Judge:
         whole = _two_columns(predictions, self.outputs) if self.score.is_of_classes else predictions
         return self.score.of(self.labels, whole)
 
+    def own(self, predictions: np.ndarray) -> np.ndarray:
+        """Return each row's output (N,) for its own class; of a model of one value, that value."""
+        if not self.score.is_of_classes:
+            return predictions[:, 0]
+        chosen: np.ndarray = _two_columns(predictions, self.outputs)[np.arange(len(self.labels)), self.labels]
+        return chosen
+
     @classmethod
     def choose(cls, name: str, study: Study) -> Judge:
         """Return the score by its name; ``auto`` is accuracy for classifiers and r2 for all else.

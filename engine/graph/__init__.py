@@ -4,25 +4,31 @@ from __future__ import annotations
 
 from .batch import fixed_batch, free_batch
 from .categories import Categories, text_categories
+from .channels import Channels, gated, hidden_channels
 from .embeddings import embedding_rows
 from .equivalent import rewritten, shifted
 from .head import class_labels, drop_zipmap, final_activation, logits_tensor, split_scores
 from .normal import normalise
 from .randomise import Layer, layers, randomised
 from .roles import sequence_axes, states
-from .structure import input_names, output_names, random_node
-from .tensors import TensorInfo, tap, tensors
+from .structure import has_loops, input_names, output_names, random_node
+from .tensors import TensorInfo, check_readable, tap, tensors
 
 __all__ = [
     "Categories",
+    "Channels",
     "Layer",
     "TensorInfo",
+    "check_readable",
     "class_labels",
     "drop_zipmap",
     "embedding_rows",
     "final_activation",
     "fixed_batch",
     "free_batch",
+    "gated",
+    "has_loops",
+    "hidden_channels",
     "input_names",
     "layers",
     "logits_tensor",

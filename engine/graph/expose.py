@@ -1,6 +1,6 @@
 """Attention that a graph holds as single nodes, spelled out in plain operators so that its weights become a tensor.
 
-So are sums with their normalisation, which come with such nodes: rules for relevance tell the two apart.
+So are sums with their normalisation or activation, which come with such nodes: rules for relevance tell them apart.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ _NORMS = {
     "SkipLayerNormalization": "LayerNormalization",
     "SkipSimplifiedLayerNormalization": "SimplifiedLayerNormalization",
 }
+_BIASED = {"BiasGelu": "Gelu", "FastGelu": "FastGelu"}  # activations that add a bias first, and those that do not
 _CLOSED = frozenset({
     "DecoderAttention", "DecoderMaskedMultiHeadAttention", "DecoderMaskedSelfAttention", "GroupQueryAttention",
     "LongformerAttention", "MultiScaleDeformableAttention", "PackedAttention", "PackedMultiHeadAttention",
@@ -54,7 +55,7 @@ class Exposed:
 def exposed(proto: ModelProto) -> Exposed:
     """Return the graph with Attention of ONNX, and Attention and MultiHeadAttention of com.microsoft, spelled out.
 
-    A residual sum with its normalisation (SkipLayerNormalization) becomes two nodes.
+    A residual sum with its normalisation (SkipLayerNormalization) becomes two nodes, and so does BiasGelu.
 
     Names of tensors stay; a graph that holds none of them is returned as it is. Nothing is run here: whoever uses the
     result compares it with the original.
@@ -131,8 +132,8 @@ class _Spelling:
             return False
         if self.node.op_type in _CLOSED:
             raise CapabilityError("its weights cannot be had")
-        if self.node.domain == MICROSOFT and self.node.op_type in _NORMS:
-            return self._skip_and_normalise()
+        if self.node.domain == MICROSOFT and self.node.op_type in {*_NORMS, *_BIASED}:
+            return self._skip_and_normalise() if self.node.op_type in _NORMS else self._add_and_activate()
         if self.node.domain != MICROSOFT or self.node.op_type not in {"Attention", "MultiHeadAttention"}:
             return False
         if any(name and self._is_used(name) for name in self.node.output[1:]):
@@ -151,11 +152,14 @@ class _Spelling:
         return True
 
     def _skip_and_normalise(self) -> bool:
-        """Write a residual sum and its normalisation; False where this operator set has no LayerNormalization."""
+        """Write a residual sum and its normalisation; False where its statistics are asked for.
+
+        ONNX Runtime knows these normalisations under the name of ONNX from the first operator set on.
+        """
         centred = self.node.op_type == "SkipLayerNormalization"
         bias = self._input(4) if centred else self._input(3)
         used = [name for name in self.node.output[1:3] if name and self._is_used(name)]
-        if used or opset_of(self.proto) < 17:
+        if used:
             return False
         total = self._add("Add", self.node.input[0], self.node.input[1])
         total = self._add("Add", total, bias) if bias else total
@@ -168,6 +172,15 @@ class _Spelling:
         )
         if len(self.node.output) > 3 and self.node.output[3]:
             self.nodes.append(helper.make_node("Identity", [total], [self.node.output[3]]))
+        return True
+
+    def _add_and_activate(self) -> bool:
+        """Write a sum with a bias and its activation; False where there is no bias."""
+        if not self._input(1):
+            return False
+        total = self._add("Add", self.node.input[0], self.node.input[1])
+        kind = _BIASED[self.node.op_type]
+        self.nodes.append(helper.make_node(kind, [total], [self.node.output[0]], domain=MICROSOFT))
         return True
 
     def _projected(self) -> list[str]:
@@ -282,10 +295,15 @@ class _Spelling:
         """Return the length of the last axis, of keys in heads that of all heads together."""
         known = self.types.get(name)
         if known is None or not known.tensor_type.shape.dim:
-            return None
+            return self._columns(name)
         size = int(known.tensor_type.shape.dim[-1].dim_value)
         heads = int(attribute_of(self.node, "num_heads", 1)) if self._rank(name) == 4 else 1
         return size * heads or None
+
+    def _columns(self, name: str) -> int | None:
+        """Return how many columns the stored matrix has that a tensor is a product with."""
+        read = next((n.input[1:2] for n in self.proto.graph.node if name in n.output and n.op_type == "MatMul"), ())
+        return next((int(t.dims[-1]) for t in self.proto.graph.initializer if t.name in read and t.dims), None)
 
     def _is_used(self, name: str) -> bool:
         return any(name == value.name for value in self.proto.graph.output) or any(

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onnx import TensorProto, ValueInfoProto, helper
-from onnx.external_data_helper import load_external_data_for_tensor
 
 from ..errors import SettingError, nearest
-from .rebuild import copy_of, pruned
+from .rebuild import copy_of, pruned, read_in
 from .structure import all_names, fresh_name, initializer_names, quoted
 from .tensors import inferred_types
 
@@ -52,12 +51,7 @@ def feed_at(
         initializers=graph.initializer,
         value_info=[v for v in (*graph.value_info, *graph.output) if v.name != tensor],
     )
-    for weight in model.graph.initializer:
-        if weight.data_location == TensorProto.EXTERNAL and folder is not None:
-            load_external_data_for_tensor(weight, str(folder))
-            weight.data_location = TensorProto.DEFAULT
-            del weight.external_data[:]
-    return model
+    return read_in(model, folder)
 
 
 def _renamed(node: NodeProto, tensor: str, unused: str) -> NodeProto:

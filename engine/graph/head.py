@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
 ML_DOMAIN = "ai.onnx.ml"
 _ACTIVATIONS = {"Softmax": "softmax", "LogSoftmax": "log-softmax", "Sigmoid": "sigmoid"}
-# Operators that leave the elements and their order alone (Cast: between floating-point types only).
-_ORDER_KEPT = ("Identity", "Cast", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Dropout")
+# Operators that leave the elements and their order alone, but for rounding (Cast: between floating-point types only).
+_ORDER_KEPT = (
+    *("Identity", "Cast", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Dropout"),
+    *("QuantizeLinear", "DequantizeLinear"),
+)
 _FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 _CLASSIFIERS = ("LinearClassifier", "SVMClassifier", "TreeEnsembleClassifier")
 _LABEL_ATTRIBUTES = ("classlabels_strings", "classlabels_int64s", "classlabels_ints")

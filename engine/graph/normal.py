@@ -8,7 +8,7 @@ from onnx import defs, inliner
 
 from .head import drop_zipmap
 from .rebuild import rebuilt
-from .structure import DEFAULT_DOMAINS, FREE_INITIALIZERS, initializer_names, scope_tensors, scopes
+from .structure import DEFAULT_DOMAINS, FREE_INITIALIZERS, in_order, initializer_names, scope_tensors, scopes
 
 if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto
@@ -20,15 +20,20 @@ def normalise(proto: ModelProto, max_ir: int = 13, max_opset: int = 26) -> Model
     """Return the model in the form that all else here expects.
 
     ZipMaps are dropped (``drop_zipmap``), and functions of the model's own put where they are called, so that a final
-    Softmax in one is found and what is inside can be a target. Initializers are taken out of the inputs, so the
-    runtime may fold them. The domain ``ai.onnx`` is written ``""``. A newer IR version is lowered to ``max_ir``, which
-    changes no meaning; a newer operator set is lowered to ``max_opset`` where none of the operators in use has changed
-    since, else left. What is said of external data beside location, offset, length and checksum is dropped.
+    Softmax in one is found and what is inside can be a target. Nodes stand behind what they read (``in_order``).
+    Initializers are taken out of the inputs, so the runtime may fold them. The domain ``ai.onnx`` is written ``""``. A
+    newer IR version is lowered to ``max_ir``, which changes no meaning; a newer operator set is lowered to
+    ``max_opset`` where none of the operators in use has changed since, else left. What is said of external data beside
+    location, offset, length and checksum is dropped.
     """
     whole = inliner.inline_local_functions(_with_defaults(proto)) if proto.functions else proto
     plain = drop_zipmap(whole)[0]
     stored = initializer_names(plain.graph)
-    model = rebuilt(plain, inputs=(value for value in plain.graph.input if value.name not in stored))
+    model = rebuilt(
+        plain,
+        nodes=in_order(plain.graph.node),
+        inputs=(value for value in plain.graph.input if value.name not in stored),
+    )
     if len(model.graph.input) < len(plain.graph.input):
         model.ir_version = max(model.ir_version, FREE_INITIALIZERS)
     model.ir_version = min(model.ir_version, max_ir)

@@ -6,11 +6,13 @@ import math
 from typing import TYPE_CHECKING, TypeVar
 
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
+from onnx.external_data_helper import load_external_data_for_tensor
 
 from .structure import SMALL, producers, used_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from onnx import GraphProto
 
@@ -42,6 +44,16 @@ def copy_of(message: Proto) -> Proto:
     fresh = type(message)()
     fresh.CopyFrom(message)
     return fresh
+
+
+def read_in(model: ModelProto, folder: Path | None) -> ModelProto:
+    """Return the model itself, with the weights that lie in files of a folder read into it: it stands by itself."""
+    for weight in model.graph.initializer:
+        if weight.data_location == TensorProto.EXTERNAL and folder is not None:
+            load_external_data_for_tensor(weight, str(folder))
+            weight.data_location = TensorProto.DEFAULT
+            del weight.external_data[:]
+    return model
 
 
 def live_nodes(nodes: Sequence[NodeProto], wanted: Iterable[str]) -> list[NodeProto]:

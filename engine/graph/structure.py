@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,7 @@ FREE_INITIALIZERS = 4  # the first IR version in which an initializer need not b
 _RANDOM = frozenset(
     {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 )
+_LOOPS = frozenset({"Loop", "Scan"})
 SMALL = 1024  # elements; what is longer is no shape, slice or scale and is never read as one
 
 
@@ -114,9 +116,23 @@ def random_node(proto: ModelProto) -> str | None:
     """Name the first node that draws random numbers; None where none does."""
     for scope in scopes(proto):
         for node in scope.nodes:
-            if node.op_type in _RANDOM and node.domain in DEFAULT_DOMAINS:
+            if node.domain in DEFAULT_DOMAINS and (node.op_type in _RANDOM or _drops_out(node, scope)):
                 return node_label(node)
     return None
+
+
+def _drops_out(node: NodeProto, scope: Scope) -> bool:
+    """Say whether this is a Dropout that was exported in training mode."""
+    if node.op_type != "Dropout" or len(node.input) < 3:
+        return False
+    mode = constants(scope.nodes, scope.graph).get(node.input[2])
+    value = small_value(mode) if mode is not None else None
+    return value is not None and bool(value.any())
+
+
+def has_loops(proto: ModelProto) -> bool:
+    """Say whether the time of a run may depend on values, not on shapes alone."""
+    return any(node.op_type in _LOOPS for scope in scopes(proto) for node in scope.nodes)
 
 
 def quoted(name: str | bytes) -> str:
@@ -180,6 +196,24 @@ def fresh_name(stem: str, taken: set[str]) -> str:
 def producers(nodes: Iterable[NodeProto]) -> dict[str, NodeProto]:
     """Return the node that makes each tensor."""
     return {name: node for node in nodes for name in node.output if name}
+
+
+def in_order(nodes: Sequence[NodeProto]) -> list[NodeProto]:
+    """Return the nodes in an order in which each is made of what stands before it.
+
+    They stay as they are where they have one, as the standard asks for. ONNX Runtime does not: its tool for 16-bit
+    floats puts the casts of inputs at the end. Nodes that are made of each other stay in their place.
+    """
+    made_by = {name: k for k, node in enumerate(nodes) for name in node.output if name}
+    if all(made_by.get(name, -1) < k for k, node in enumerate(nodes) for name in node.input):
+        return list(nodes)
+    sorter = TopologicalSorter(
+        {k: {made_by[n] for n in used_names(node) if n in made_by} - {k} for k, node in enumerate(nodes)}
+    )
+    try:
+        return [nodes[k] for k in sorter.static_order()]
+    except CycleError:
+        return list(nodes)
 
 
 def opset_of(proto: ModelProto, domain: str = "") -> int:

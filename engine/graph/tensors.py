@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from google.protobuf.message import EncodeError
 from onnx import TypeProto, ValueInfoProto, checker, helper, shape_inference
 
-from ..errors import SettingError, nearest
+from ..errors import ModelError, SettingError, nearest
 from .rebuild import pruned, skeleton
 from .structure import initializer_names, quoted
 
@@ -78,7 +78,8 @@ def tap(proto: ModelProto, tensors: Sequence[str]) -> ModelProto:
 
     Inputs and initializers may be among them. What the outputs do not depend on is left out, inputs too: ask
     ``input_names`` of the result. An output of unknown type is left untyped, which ONNX Runtime accepts and fills in.
-    Raises ``SettingError`` for a name that the graph does not have.
+    Raises ``SettingError`` for a name that the graph does not have, ``ModelError`` for a tensor of a type that cannot
+    be read (``check_readable``).
     """
     graph = proto.graph
     known = {value.name for value in graph.input} | initializer_names(graph)
@@ -89,6 +90,8 @@ def tap(proto: ModelProto, tensors: Sequence[str]) -> ModelProto:
     types = declared_types(proto)
     if any(name not in types for name in tensors):
         types = inferred_types(proto)
+    for name in tensors:
+        check_readable(name, types.get(name))
     return pruned(
         proto,
         graph.node,
@@ -97,6 +100,16 @@ def tap(proto: ModelProto, tensors: Sequence[str]) -> ModelProto:
         initializers=graph.initializer,
         value_info=[*graph.value_info, *graph.output],
     )
+
+
+def check_readable(name: str, kind: TypeProto | None) -> None:
+    """Raise ``ModelError`` for an element type that NumPy lacks: ONNX Runtime fails on it, or hands out its bits."""
+    dtype, _ = _dtype_and_shape(kind)
+    if kind is not None and dtype and helper.tensor_dtype_to_np_dtype(kind.tensor_type.elem_type).isbuiltin != 1:
+        raise ModelError(
+            f"tensor {quoted(name)} holds {dtype}, which cannot be exchanged with ONNX Runtime from Python",
+            tip="put a Cast to float there, or export the model with float16 or float32 inputs and outputs",
+        )
 
 
 def _dtype_and_shape(kind: TypeProto | None) -> tuple[str, Shape | None]:

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from onnx.external_data_helper import load_external_data_for_tensor
 
 from ..errors import CapabilityError, ModelError, SettingError, printable
 from ..graph.attention import Attention, AttentionGraph
 from ..graph.expose import exposed
-from ..graph.rebuild import rebuilt
+from ..graph.rebuild import read_in, rebuilt
 from ..model import Model
 from .activation import joined
 
@@ -173,12 +172,7 @@ def spelled_out(model: Model, feeds: Mapping[str, np.ndarray], target: str) -> M
 
 def _opened(proto: ModelProto, model: Model) -> Model:
     """Open a rewritten graph; weights that lie in other files are read into it."""
-    whole = rebuilt(proto)
-    for weight in whole.graph.initializer:
-        if weight.data_location == weight.EXTERNAL and model.folder is not None:
-            load_external_data_for_tensor(weight, str(model.folder))
-            weight.data_location = weight.DEFAULT
-            del weight.external_data[:]
+    whole = read_in(rebuilt(proto), model.folder)
     try:
         data = whole.SerializeToString()
     except ValueError:

@@ -85,7 +85,8 @@ class AttentionFlow:
             problem.progress.advance(1)
         matrix = np.where(np.isnan(matrix), 0.0, matrix)
         last = found.last[-1]
-        relevance = TokenRelevance(last.key_inputs, matrix[rows].mean(axis=0), matrix, rows, found.layers[0].weights)
+        shown, met = matrix[rows].mean(axis=0), found.layers[0].weights
+        relevance = TokenRelevance(last.key_inputs, shown, matrix, rows, met, last.query_inputs)
         score = scores_of(problem, problem.model.rows(problem.sample.feeds, (problem.target.tensor,))[0])
         note = f"{len(found.layers)} attention layers; rows of tokens that are not explained are left at 0"
         return explanation_of_tokens(problem, [relevance], score=score, notes=(note,))

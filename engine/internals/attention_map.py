@@ -68,12 +68,13 @@ class AttentionMap:
         if rows is None:
             last = next((one for one in found.last if one.query_inputs == layer.query_inputs), layer)
             rows = explained_rows(problem, found, last, queries)
-        relevance = TokenRelevance(layer.key_inputs, matrix[rows].mean(axis=0), matrix, rows, layer.weights)
+        shown = matrix[rows].mean(axis=0)
+        relevance = TokenRelevance(layer.key_inputs, shown, matrix, rows, layer.weights, layer.query_inputs)
         kind = "self" if layer.is_self else "cross"
-        shown = f"head {self.head % heads} of {heads}" if self.head is not None else f"mean of {heads} heads"
+        which = f"head {self.head % heads} of {heads}" if self.head is not None else f"mean of {heads} heads"
         return explanation_of_tokens(
             problem,
             [relevance],
             score=scores_of(problem, problem.model.rows(problem.sample.feeds, (problem.target.tensor,))[0]),
-            notes=(f"layer {found.number(layer)} of {len(found.layers)}, {kind}-attention, {shown}",),
+            notes=(f"layer {found.number(layer)} of {len(found.layers)}, {kind}-attention, {which}",),
         )

@@ -139,5 +139,5 @@ def _constant(model: Model, name: str) -> np.ndarray:
 def _refusal(problem: Problem, reason: str) -> CapabilityError:
     return CapabilityError(
         f"'{printable(problem.target.tensor)}' is not a linear layer over globally averaged channels: {reason}",
-        tip="use grad-cam, which is the same up to a factor where that holds and works everywhere else",
+        tip="use grad-cam, which is the same up to a factor where that holds, and only needs a tensor with positions",
     )

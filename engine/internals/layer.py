@@ -75,10 +75,13 @@ def layer_of(problem: Problem) -> Layer:
         candidates = (la for names in (narrow, earlier) for la in _spatial(problem, flow, view, names))
         found = next((la for la in candidates if (la.grid, la.extra) == (found.grid, found.extra)), found)
     if found is None:
+        whole = _in_integers(problem, flow)
         raise SettingError(
             f"no tensor before the target '{printable(problem.target.tensor)}' has positions: there is no map to make",
-            where="a map needs activations (rows, channels, height, width), or tokens of an image or a series",
-            tip="name a layer with --wrt (onnxplain inspect MODEL --tensors), or use a method that explains inputs",
+            where=whole or "a map needs activations (rows, channels, height, width), or tokens of an image or a series",
+            tip="name a layer with --wrt (onnxplain inspect MODEL --tensors), or use a method that explains inputs"
+            if not whole
+            else "quantise in the QDQ format, whose tensors are floating-point, or explain inputs by another method",
         )
     return found
 
@@ -157,6 +160,15 @@ def _shapes(problem: Problem, names: Sequence[str]) -> Iterator[tuple[str, tuple
                 for n, row, axis in zip(chunk, rows, axes, strict=True)
             }
         yield info.name, *looked_up[info.name]
+
+
+def _in_integers(problem: Problem, flow: Flow) -> str:
+    """Return words for a tensor that has positions but holds integers, as in quantised graphs; empty for none."""
+    wanted = set(flow.tensors)
+    for info in problem.model.tensors():
+        if info.name in wanted and info.dtype in {"int8", "uint8"} and info.shape and len(info.shape) == 4:
+            return f"'{printable(info.name)}' and others hold {info.dtype}: this graph computes in quantised numbers"
+    return ""
 
 
 def _may_be_spatial(info: TensorInfo) -> bool:

@@ -116,10 +116,8 @@ def _sizes(array: np.ndarray) -> str:
 
 def scores_of(problem: Problem, rows: np.ndarray) -> float:
     """Return the target's score of the sample from its tensor's row; ``ModelError`` where it is not finite."""
-    score = float(problem.target.scores(rows[:1])[0])
-    if not np.isfinite(score):
-        raise ModelError(f"the score of target '{printable(problem.target.text)}' is {score}")
-    return score
+    scores = problem.target.scores(rows[:1])
+    return float(problem.target.finite(scores, "the model overflows on this input; check the preprocessing")[0])
 
 
 def activations_of(problem: Problem, layer: Layer) -> tuple[np.ndarray, float]:

@@ -101,4 +101,4 @@ def relevance_of(
     met = next(layer for layer in layers if start in {layer.query_inputs, layer.key_inputs})
     matrix = R[now, start]
     told = matrix if itself or now != start else matrix - np.eye(len(matrix))
-    return TokenRelevance(start, told[rows].mean(axis=0), matrix, rows, met.weights)
+    return TokenRelevance(start, told[rows].mean(axis=0), matrix, rows, met.weights, now)

@@ -28,7 +28,8 @@ class TokenRelevance:
 
     ``tokens`` (S,) holds a value per token; ``matrix`` (explained kind's tokens, S) that of each for each, and ``rows``
     which of its rows are explained: ``tokens`` is their mean, in some methods without what each token has of itself.
-    ``tensor`` is where the tokens meet the attention.
+    ``tensor`` is where the tokens meet the attention. ``kind`` are the inputs that these tokens come from, ``readers``
+    those of the explained ones.
     """
 
     kind: Tokens
@@ -36,6 +37,7 @@ class TokenRelevance:
     matrix: np.ndarray
     rows: np.ndarray
     tensor: str
+    readers: Tokens
 
 
 @dataclass
@@ -59,8 +61,9 @@ def explanation_of_tokens(
 
     Tokens of patches are enlarged to the picture, the same in all channels; tokens of a sequence stand at its elements;
     tokens that have no place at an input stand at the tensor, as (1, tokens); learned queries are in ``extras`` only.
-    ``extras`` hold, for each kind of tokens, ``tokens``, ``matrix`` and ``rows`` (see ``TokenRelevance``), followed by
-    the name of the input where there are several kinds.
+    ``extras`` hold, for each kind of tokens, ``tokens``, ``matrix``, ``rows`` (see ``TokenRelevance``) and ``inputs``
+    (those that the rows of the matrix come from, and those that its columns come from), followed by the name of the
+    input where there are several kinds.
     """
     placed = _Placed()
     extras: dict[str, np.ndarray] = {}
@@ -71,6 +74,7 @@ def explanation_of_tokens(
             _place(problem, one, placed)
         suffix = f" of {named(one.kind)}" if len(found) > 1 else ""
         extras |= {f"tokens{suffix}": one.tokens, f"matrix{suffix}": one.matrix, f"rows{suffix}": one.rows}
+        extras[f"inputs{suffix}"] = np.array([named(one.readers), named(one.kind)])
     if not any(np.any(v) for v in placed.values.values()):
         placed.notes.append("the relevance is zero everywhere")
     return Explanation(
@@ -112,7 +116,7 @@ def _place(problem: Problem, one: TokenRelevance, placed: _Placed) -> None:
         return
     sample = problem.sample
     inputs = [i.name for i in problem.model.inputs if i.name in one.kind]
-    first = [n for n in (sample.image_input, sample.text_input) if n in inputs]
+    first = [n for n in (sample.image_input, *(text.input for text in sample.texts)) if n in inputs]
     view = view_of(problem)
     for name in dict.fromkeys((*first, *inputs)):
         laid = view if view is not None and view.name == name else None

@@ -1,4 +1,4 @@
-"""Curves of an Analysis: a small panel per column, the mean thick, single rows thin behind it, all on one scale."""
+"""Curves of an Analysis: a small panel per column, the mean thick, single rows thin behind it."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ from .title import write_title
 from .wording import short, tick_labels
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -36,60 +38,71 @@ ALONE = (4.6, 3.0)  # of the only one
 ACROSS = 3
 GAP = 0.28
 BELOW = 0.82  # below a panel: ticks, and the next one's name
+NAMED = 0.22  # more, where it is told what the ticks are
 SCALE = 0.55  # left of the first panel: its ticks
 MOST_NAMES = 8  # of categories that are written
 COLOURS = (LOWERS, RAISES, "#1b7837", "#7b3294", "#e08214", "#01665e", "#8c510a", "#c51b7d", "#4d4d4d", "#35978f")
 
 
 def curves(analysis: Analysis, top: int, title: str) -> Figure:
-    """Return a panel per name in ``arrays["panels"]``, the first ``top`` of them, on a common vertical scale."""
+    """Return a panel per name in ``arrays["panels"]``, the first ``top`` of them.
+
+    They have a common vertical scale, or with ``words["scale"] == "own"`` each its own.
+    """
     names = [short(name) for name in analysis.arrays["panels"].tolist()]
     shown = min(top, len(names))
     if not shown:
         raise InputError("the analysis holds no curves; there is nothing to draw")
     series = [short(name) for name in analysis.arrays["series"].tolist()]
+    is_own = analysis.words.get("scale") == "own"
+    gap = GAP + SCALE if is_own else GAP
+    below = BELOW + (NAMED if analysis.words.get("across") else 0.0)
     across = min(ACROSS, shown)
     down = -(-shown // across)
     width, height = ALONE if shown == 1 else (WIDE, HIGH)
-    wide = 2 * MARGIN + SCALE + 0.3 + across * width + (across - 1) * GAP
+    wide = 2 * MARGIN + SCALE + 0.3 + across * width + (across - 1) * gap
     if title:
         wide = max(wide, min(9.5, 2 * MARGIN + width_of(title, TITLE, bold=True)))
     legend = 0.3 if len(series) > 1 else 0.0
     head = MARGIN + (0.6 if title else 0.1) + legend
-    low, high = _limits(analysis, shown)
-    singles = [analysis.arrays[f"single/{k}"] for k in range(shown) if f"single/{k}" in analysis.arrays]
-    is_cut = any(one.min() < low or one.max() > high for one in singles)
+    limits = [_limits(analysis, [k]) for k in range(shown)] if is_own else [_limits(analysis, range(shown))] * shown
+    singles = {k: analysis.arrays[f"single/{k}"] for k in range(shown) if f"single/{k}" in analysis.arrays}
+    is_cut = any(one.min() < limits[k][0] or one.max() > limits[k][1] for k, one in singles.items())
     lines = wrapped(" ".join(_notes(analysis, len(names) - shown, is_cut=is_cut)), wide - 2 * MARGIN, SMALL)
     foot = height_of(len(lines), SMALL) + FOOT
-    tall = head + down * (height + BELOW) - 0.15 + foot
+    tall = head + down * (height + below) - 0.15 + foot
     sheet = Sheet(wide, tall)
     if title:
         write_title(sheet, title, analysis.words.get("below", ""))
     if legend:
         _write_legend(sheet, series, head - 0.32)
     for k in range(shown):
-        left = MARGIN + SCALE + 0.3 + (k % across) * (width + GAP)
-        place = head + (k // across) * (height + BELOW)
+        left = MARGIN + SCALE + 0.3 + (k % across) * (width + gap)
+        low, high = limits[k]
+        place = head + (k // across) * (height + below)
         axes = sheet.axes(left, place + 0.22, width, height)
         axes.set_ylim(low, high)
         sheet.write(left, place, fitted(names[k], width, BODY, bold=True), size=BODY, bold=True)
         _draw(axes, analysis, k)
         _write_ticks(sheet, axes, analysis.arrays[f"grid/{k}"], width)
         places = tick_places(low, high)
-        sheet.ticks(axes, places, tick_labels(places) if k % across == 0 else [""] * len(places), side="y")
+        is_written = is_own or k % across == 0
+        sheet.ticks(axes, places, tick_labels(places) if is_written else [""] * len(places), side="y")
         axes.grid(visible=True, axis="y", color=RULE, linewidth=0.6, alpha=0.6, linestyle="-")
-    middle = head + (down * (height + BELOW) - BELOW) / 2 + 0.22
-    label = fitted(analysis.words.get("value", ""), down * (height + BELOW), SMALL)
+        told = fitted(analysis.words.get("across", ""), width, SMALL)
+        sheet.write(left, place + 0.22 + height + 0.32, told, size=SMALL, colour=MUTED)
+    middle = head + (down * (height + below) - below) / 2 + 0.22
+    label = fitted(analysis.words.get("value", ""), down * (height + below), SMALL)
     sheet.write(MARGIN + 0.08, middle, label, size=SMALL, colour=MUTED, rotation=90, align="center")
     sheet.paragraph(MARGIN, tall - foot, lines)
     return sheet.figure
 
 
-def _limits(analysis: Analysis, shown: int) -> tuple[float, float]:
-    """Return the common limits of all panels: all means, and all but the outermost percent of single rows."""
+def _limits(analysis: Analysis, panels: Sequence[int]) -> tuple[float, float]:
+    """Return the common limits of some panels: all means, and all but the outermost percent of single rows."""
     arrays = analysis.arrays
-    means = np.concatenate([arrays[f"mean/{k}"].reshape(-1) for k in range(shown)])
-    singles = [arrays[f"single/{k}"].reshape(-1) for k in range(shown) if f"single/{k}" in arrays]
+    means = np.concatenate([arrays[f"mean/{k}"].reshape(-1) for k in panels])
+    singles = [arrays[f"single/{k}"].reshape(-1) for k in panels if f"single/{k}" in arrays]
     if not np.isfinite(means).all():
         raise InputError("the analysis holds values that are not finite; there is nothing to draw")
     low, high = float(means.min()), float(means.max())

@@ -47,14 +47,17 @@ def matrix(
     data = explanation.extras[name]
     rows = explanation.extras.get(name.replace(MATRIX, "rows", 1), np.empty(0, int))
     colours = scale(explanation, data, "signed" if data.min(initial=0) < 0 else "positive")
-    down, across = (_names(explanation, count) for count in data.shape)
+    readers, read = explanation.extras.get(name.replace(MATRIX, "inputs", 1), np.array(["", ""])).tolist()
+    down, across = (_names(explanation, n, which) for n, which in zip(data.shape, (readers, read), strict=True))
     left = MARGIN + 0.12 + max(width_of(n, SMALL) for n in down)
     below = 0.14 + max(width_of(n, SMALL) for n in across)
     cell = min(CELL, SIDE / max(data.shape))
     width, height = max(cell * data.shape[1], SHORTEST), max(cell * data.shape[0], SHORTEST)
     wide = size[0] if size else max(left + width + BAR_ROOM + MARGIN, NARROWEST, head_width(explanation, title))
     of = name.removeprefix(OF) if name.startswith(OF) else ""
-    told = f"Rows: tokens that read; columns: tokens{f' of {short(of)}' if of else ''} that are read. "
+    of = of or (read if read != readers else "")
+    by = f" of {short(readers)}" if readers and read != readers else ""
+    told = f"Rows: tokens{by} that read; columns: tokens{f' of {short(of)}' if of else ''} that are read. "
     notes = wrapped(told + " ".join(colours.notes), wide - 2 * MARGIN, SMALL)
     top = MARGIN + head_height(explanation, title) + 0.1
     bottom = below + 0.16 + height_of(len(notes), SMALL) + FOOT
@@ -98,11 +101,13 @@ def _chosen(explanation: Explanation, input_name: str) -> str:
     return OF + input_name
 
 
-def _names(explanation: Explanation, count: int) -> list[str]:
-    """Return a name per token: the sample's where there are so many, else numbers."""
-    tokens = explanation.sample.tokens if explanation.sample is not None else ()
-    if len(tokens) == count <= MOST_NAMED:
-        return [short(token, LONGEST_NAME) or "·" for token in tokens]
+def _names(explanation: Explanation, count: int, inputs: str) -> list[str]:
+    """Return a name per token: the sample's, of the inputs that they come from, if there are so many; else numbers."""
+    texts = explanation.sample.texts if explanation.sample is not None else ()
+    named = [text for text in texts if text.input in inputs.split(" and ")]
+    fitting = [text.tokens for text in named or texts if len(text.tokens) == count <= MOST_NAMED]
+    if len(fitting) == 1:
+        return [short(token, LONGEST_NAME) or "·" for token in fitting[0]]
     return [str(k) for k in range(count)]
 
 

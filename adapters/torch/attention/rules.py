@@ -85,8 +85,9 @@ class Positive:
 
         def shared(m: Moment) -> Sequence[torch.Tensor]:
             plus, minus = m.x.clamp_min(0), m.x.clamp_max(0)
-            s = share(m.R[0], positive.of(plus) + negative.of(minus))
-            return [plus * positive.back(s, m.xs)[0] + minus * negative.back(s, m.xs)[0]]
+            s = share(m.R[0], negative.of(minus).add_(positive.of(plus)))
+            (to_plus,), (to_minus,) = positive.back(s, m.xs), negative.back(s, m.xs)
+            return [plus.mul_(to_plus).addcmul_(minus, to_minus)]
 
         return shared
 
@@ -100,7 +101,8 @@ class Balanced:
     """Of a sum ``x + y`` each part gets ``x / (x + y) R``, scaled so that the sizes of their sums add up to that of R.
 
     ``R_x <- R_x sign(sum R_x) sum R / (|sum R_x| + |sum R_y|)`` over all elements: for one sample at a time. What is
-    added as a constant gets none. Chefer et al. 2021, arXiv:2012.09838, eq. 8 to 10.
+    added as a constant gets none, nor does what a mask has put to infinity. Chefer et al. 2021, arXiv:2012.09838, eq. 8
+    to 10.
     """
 
     epsilon: float = 1e-9
@@ -113,14 +115,12 @@ class Balanced:
 
         def shared(m: Moment) -> Sequence[torch.Tensor]:
             if len(m.xs) == 1:
-                return layer.back(m.R[0], m.xs)
+                return [back.masked_fill(m.x.isinf(), 0) for back in layer.back(m.R[0], m.xs)]
             slopes = layer.back(share(m.R[0], stabilised(m.y, self.epsilon)), m.xs)
-            parts = [
-                torch.where(torch.isfinite(x), x * s, torch.zeros_like(x)) for x, s in zip(m.xs, slopes, strict=True)
-            ]
+            parts = [(x * s).masked_fill_(x.isinf(), 0) for x, s in zip(m.xs, slopes, strict=True)]
             sums = torch.stack([part.sum() for part in parts])
             factors = share(sums.sign() * m.R[0].sum(), sums.abs().sum())
-            return [factor * part for factor, part in zip(factors, parts, strict=True)]
+            return [part.mul_(factor) for factor, part in zip(factors, parts, strict=True)]
 
         return shared
 

@@ -53,7 +53,7 @@ class TransformerAttribution:
 def rule_set(problem: Problem) -> RuleSet:
     """Return the rules that relevance of attention weights is made by."""
     from ..rules import Epsilon, Exact, Half, Pass, RuleSet
-    from .rules import Balanced, Positive, Scaled, Unmasked, norm_rules
+    from .rules import Balanced, Positive, Scaled, norm_rules
 
     return RuleSet(
         "transformer-attribution",
@@ -62,7 +62,7 @@ def rule_set(problem: Problem) -> RuleSet:
             ("conv", Positive()),
             ("dense", Positive()),
             ("linear", Epsilon(0.0)),
-            ("sum", Unmasked(Balanced())),
+            ("sum", Balanced()),
             ("activation", Pass()),
             ("product", Scaled(Half())),
             ("max-pool", Exact()),

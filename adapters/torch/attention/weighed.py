@@ -109,12 +109,10 @@ def _ruled(
     slopes: Slopes, found: AttentionLayers, names: tuple[str, ...], rules: RuleSet
 ) -> dict[Attention, np.ndarray]:
     """Return what comes back to the weights under rules, for one problem after the other."""
-    from ..rules import Flow
-
     parts = []
     for problem in slopes.problems:
         alone = Slopes.of([problem], taps=names, rules=rules)
-        parts.append(_by_layer(found, Flow(alone).at_samples().relevance))
+        parts.append(_by_layer(found, alone.at_samples().gradients))  # from 1 at the target, as the rules say
     return {layer: np.concatenate([part[layer] for part in parts]) for layer in found.layers}
 
 

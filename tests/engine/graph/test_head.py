@@ -31,6 +31,14 @@ def test_final_activation_is_found_behind_reshapes_and_casts(op_type, kind):
     assert graph.final_activation(proto, "out") == ("logits", kind)
 
 
+def test_final_activation_is_found_behind_quantisation():
+    proto = classifier()
+    proto.graph.node.append(node("QuantizeLinear", ["y:0", "step", "zero"], ["whole"]))
+    proto.graph.node.append(node("DequantizeLinear", ["whole", "step", "zero"], ["out"]))
+    assert graph.final_activation(proto, "out") == ("logits", "softmax")
+    assert graph.final_activation(proto, "whole") == ("logits", "softmax")
+
+
 def test_no_activation_is_seen_through_what_moves_or_changes_elements():
     proto = classifier()
     proto.graph.node.append(node("Transpose", ["y:0"], ["turned"], perm=[1, 0]))

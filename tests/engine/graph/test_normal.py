@@ -7,6 +7,7 @@ from onnx import TensorProto, helper
 
 from graph_checks import classifier, normal, run, unchanged
 from onnxplain.engine import graph
+from onnxplain.engine.graph.structure import in_order
 
 FLOAT = TensorProto.FLOAT
 
@@ -86,3 +87,38 @@ def test_defaults_of_function_attributes_survive_being_put_where_they_are_called
     half, quarter = session.run(None, {"x": np.array([[-1, 2]], np.float32)})
     assert half.tolist() == [[-0.5, 2]]
     assert quarter.tolist() == [[-0.25, 2]]
+
+
+def test_nodes_stand_behind_what_they_read():
+    """As ONNX Runtime's tool for 16-bit floats leaves them: the cast of an input at the end."""
+    proto = classifier()
+    expected = run(proto, feeds := {"x:0": normal(2, 4), "unused": normal(2)})
+    nodes = list(proto.graph.node)
+    sorted_names = [n.output[0] for n in nodes]
+    assert [n.output[0] for n in graph.normalise(proto).graph.node] == sorted_names
+    del proto.graph.node[:]
+    proto.graph.node.extend([nodes[2], nodes[3], nodes[1], nodes[0]])
+    with unchanged(proto):
+        normalised = graph.normalise(proto)
+    assert [n.output[0] for n in normalised.graph.node] == sorted_names
+    assert np.array_equal(run(normalised, feeds)[0], expected[0])
+
+
+def test_nodes_that_are_made_of_each_other_stay():
+    """Such a file is refused by whoever runs it, with the reason."""
+    proto = classifier()
+    proto.graph.node[0].input[0] = "logits"
+    before = [n.output[0] for n in proto.graph.node]
+    assert [n.output[0] for n in graph.normalise(proto).graph.node] == before
+
+
+def test_a_branch_is_read_after_what_it_takes_from_outside():
+    inner = helper.make_graph(
+        [helper.make_node("Neg", ["h"], ["n"])], "inner", [], [helper.make_tensor_value_info("n", FLOAT, None)]
+    )
+    nodes = [
+        helper.make_node("If", ["yes"], ["y"], then_branch=inner, else_branch=inner),
+        helper.make_node("Cast", ["x"], ["yes"], to=TensorProto.BOOL),
+        helper.make_node("Exp", ["x"], ["h"]),
+    ]
+    assert [n.op_type for n in in_order(nodes)][-1] == "If"

@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from graph_checks import classifier, normal, run, shapes, unchanged
-from onnxplain import SettingError
+from onnxplain import ModelError, SettingError, load
 from onnxplain.engine import graph
 from small_graphs import model_of
 
@@ -128,3 +128,18 @@ def test_weights_in_another_file_are_neither_read_nor_lost(tmp_path):
     cut = graph.tap(graph.normalise(proto), ["logits"])
     assert {t.data_location for t in cut.graph.initializer} == {TensorProto.EXTERNAL}
     assert cut.graph.initializer[0].external_data[0].value == "weights.bin"
+
+
+@pytest.mark.parametrize("kind", ["BFLOAT16", "FLOAT8E4M3FN", "INT4"])
+def test_numbers_that_numpy_lacks_are_refused_and_not_read_as_bits(kind):
+    """ONNX Runtime fails on most of them with a bare RuntimeError; of 8-bit floats it hands out the bits: 56 for 1."""
+    narrow = getattr(TensorProto, kind)
+    nodes = [node("Cast", ["x"], ["narrow"], to=narrow), node("Cast", ["narrow"], ["y"], to=FLOAT)]
+    proto = model_of(nodes, {"x": (FLOAT, ["n", 2])}, {"y": (FLOAT, ["n", 2])}, opset=21)
+    x = np.ones((1, 2), np.float32)
+    assert load(proto.SerializeToString()).predict(x)["y"].tolist() == [[1, 1]]
+    with pytest.raises(ModelError, match=f"'narrow' holds {kind.lower().replace('e4', '_e4')}"):
+        load(proto.SerializeToString()).activations(x, ["narrow"])
+    proto = model_of(nodes[1:], {"narrow": (narrow, ["n", 2])}, {"y": (FLOAT, ["n", 2])}, opset=21)
+    with pytest.raises(ModelError, match="from Python"):
+        load(proto.SerializeToString())

@@ -11,7 +11,7 @@ import onnxplain  # noqa: E402  # after the check that torch is there
 from onnxplain.adapters.torch.gradient.guided_integrated_gradients import GuidedIntegratedGradients  # noqa: E402
 from onnxplain.engine.problem import Problem  # noqa: E402
 from onnxplain.engine.target import resolve  # noqa: E402
-from oracles.graphs import ml3, quadratic, random_dense, token_sums  # noqa: E402
+from oracles.graphs import cv, ml3, quadratic, random_dense, token_sums  # noqa: E402
 
 METHOD = "guided-integrated-gradients"
 ROWS = np.random.default_rng(3).normal(size=(3, 12)).astype(np.float32)
@@ -134,3 +134,11 @@ def test_whole_numbers_move_at_their_embeddings():
     found = onnxplain.explain(loaded(token_sums(0, 8, 3)), np.array([[3, 1, 4]]), METHOD, target=0, points=50)
     assert list(found.values) == ["embedded"]
     assert abs(found.gap) < 1e-4
+
+
+def test_many_equal_gradients_move_together_without_a_warning():
+    """At a baseline of 0 the gradient of CV is 0 for all pixels, and later equal for many: whole groups are skipped."""
+    found = onnxplain.explain(cv(), np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4), METHOD, target=0)
+    values = found.values["image"][0, 0]
+    assert found.gap == pytest.approx(0, abs=0.01 * found.score)
+    np.testing.assert_allclose(values[:, 0], [0, 1, 2, 3], atol=1e-6)  # first on their way, to where conv1[0] wakes up

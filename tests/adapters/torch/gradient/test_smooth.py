@@ -123,3 +123,20 @@ def test_running_moments_are_those_of_all_arrays():
     np.testing.assert_allclose(moments.means["a"], arrays.mean(0), rtol=1e-12)
     np.testing.assert_allclose(moments.variances()["a"], arrays.var(0), rtol=1e-8)
     np.testing.assert_allclose(moments.standard_errors()["a"], arrays.std(0, ddof=1) / np.sqrt(50), rtol=1e-8)
+
+
+def test_around_a_method_settings_are_its_own_and_else_those_of_the_smoothing():
+    def settings(method, **given):
+        return onnxplain.explain(smooth_network(0), X, method, target=1, smooth="smoothgrad", **given).settings
+
+    assert settings("saliency", value="absolute", samples=3, noise=0.2) == {
+        "of": "saliency",
+        "settings": {"value": "absolute"},
+        "samples": 3,
+        "noise": 0.2,
+    }
+    assert settings("gradient-shap", samples=3)["settings"] == {"samples": 3}  # it has samples itself
+    with pytest.raises(SettingError, match="saliency has no setting 'sample'"):
+        settings("saliency", sample=3)
+    with pytest.raises(SettingError, match="input-x-gradient does not smooth other methods"):
+        onnxplain.explain(smooth_network(0), X, "saliency", target=1, smooth="input-x-gradient")

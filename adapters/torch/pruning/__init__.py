@@ -1,0 +1,1 @@
+"""Pruning by explaining: which channels of a network its predictions do not rest on."""

@@ -1,0 +1,61 @@
+"""replay_analysis: a saved analysis, computed again from its manifest and its data."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from . import registry, settings
+from .analyse import digest, manifest_of, studied, study_of
+from .errors import InputError, printable
+from .manifest import Opening, layout_of, revived, whole, whole_manifest
+from .replay import as_then, reopened
+from .study import Layouts
+
+if TYPE_CHECKING:
+    import os
+
+    from .analysis import Analysis
+    from .model import Model
+
+
+def replay_analysis(
+    analysis: Analysis, model: Model | str | os.PathLike[str] | None = None, data: Any = None, labels: Any = None
+) -> Analysis:
+    """Recompute a saved analysis from its manifest: same settings, seed, session layouts and batch sizes.
+
+    The result equals the saved one bit for bit on the same kind of machine. Data are not kept in the file: they are
+    read again from where they were, or ``data`` and ``labels`` name them as in ``analyse``. Raises ``InputError`` where
+    model, data or labels are not those that were analysed.
+    """
+    kept = analysis.manifest
+    opening = Opening.read(kept, "analysis")
+    with whole_manifest("analysis"):
+        layouts = tuple(layout_of(one) for one in kept["layouts"])
+        seed, target, rows = whole(kept["seed"], None), str(kept["target"]), str(kept["data_digest"])
+        where = kept["data"] if data is None else data
+        named = kept.get("labels_given") if labels is None else labels
+        is_labelled, is_kept = bool(kept["labels"]), "labels_given" in kept
+        count, asked_for = whole(kept["data_rows"], None), dict(kept.get("settings_given", {}))
+    if isinstance(where, str) and not where:
+        raise InputError(
+            "the data of this analysis were arrays: they are not in its file", tip="give them again: data="
+        )
+    plugin = registry.find(analysis.name, "analysis")
+    given = {n: revived(v) for n, v in analysis.settings.items()}
+    analyst = settings.build(plugin.factory, given, analysis.name)
+    source = reopened(opening, model)
+    with as_then(source, opening):
+        read = study_of(source, analyst, where, named)
+        if digest(read) != rows:
+            tip = "give the labels again too" if is_labelled and not is_kept and labels is None else ""
+            raise InputError(
+                "these are not the data that were analysed: rows or labels differ",
+                where=f"{read.count:,} rows of {printable(read.source) or 'arrays'}; {count:,} then",
+                tip=tip,
+            )
+        study = dataclasses.replace(read, target=target, seed=seed, name=analysis.name, layouts=Layouts(layouts))
+        again = studied(study, analyst)
+    asked = {"labels_given": kept["labels_given"]} if is_kept else {}
+    manifest = manifest_of(study, plugin, asked_for) | asked | again.manifest
+    return dataclasses.replace(again, settings=analysis.settings, manifest=manifest)

@@ -1,0 +1,86 @@
+"""A saved analysis, made again: bit for bit, or refused where model, data or labels are others."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import onnxplain
+from effect_models import classifier, row_222
+from onnxplain import Analysis, InputError
+from onnxplain.engine.runtime import Layout
+
+ROWS = np.random.default_rng(2).normal(size=(50, 3)).astype(np.float32)
+Y = (2 * ROWS[:, 0] + ROWS[:, 1] * ROWS[:, 2]).astype(float)
+
+
+def saved(found, tmp_path):
+    return Analysis.load(found.save(tmp_path / "saved.npz"))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("permutation-importance", {"labels": Y, "repeats": 3}),
+        ("permutation-importance", {"labels": Y, "features": onnxplain.Features}),
+        ("partial-dependence", {"points": 5, "percentiles": (10, 90)}),
+        ("ice", {"columns": "age", "rows": 20}),
+    ],
+)
+def test_a_replay_is_the_same_bit_for_bit(tmp_path, name, settings):
+    if settings.get("features") is onnxplain.Features:
+        labels = np.array([[0, 0, 1]])
+        settings = settings | {"features": onnxplain.Features(("pair", "town"), {"x": labels}, "groups")}
+    model = row_222()
+    found = onnxplain.analyse(model, ROWS, name, seed=4, **settings)
+    again = onnxplain.replay(saved(found, tmp_path), model, ROWS, settings.get("labels"))
+    assert again == found
+    assert again.manifest["data_digest"] == found.manifest["data_digest"]
+
+
+def test_loops_have_the_layouts_that_they_had(tmp_path):
+    found = onnxplain.analyse(row_222(), ROWS, "permutation-importance", labels=Y, repeats=2)
+    (layout,) = found.manifest["layouts"]
+    assert layout.keys() == {"workers", "threads", "batch"}
+    other = {"workers": 1, "threads": 1, "batch": 7}
+    changed = dataclasses.replace(found, manifest=found.manifest | {"layouts": [other]})
+    again = onnxplain.replay(saved(changed, tmp_path), row_222(), ROWS, Y)
+    assert again.manifest["layouts"] == [other]
+    model = row_222()
+    onnxplain.replay(changed, model, ROWS, Y)
+    assert model.layout is None
+    model.layout = Layout(1, 1, 3)
+    assert onnxplain.analyse(model, ROWS, "ice", columns="age").manifest["layouts"] == [
+        {"workers": 1, "threads": 1, "batch": 3}
+    ]
+
+
+def test_files_of_data_are_read_again(tmp_path):
+    lines = [",".join(f"{v:.9g}" for v in (*row, y)) for row, y in zip(ROWS, Y, strict=True)]
+    (tmp_path / "rows.csv").write_text("age,income,town,truth\n" + "\n".join(lines) + "\n")
+    model = row_222()
+    found = onnxplain.analyse(model, tmp_path / "rows.csv", "permutation-importance", labels="truth")
+    assert found.manifest["labels_given"] == "truth"
+    assert onnxplain.replay(saved(found, tmp_path), model) == found
+
+
+def test_what_is_not_the_same_is_refused(tmp_path):
+    model = row_222()
+    found = saved(onnxplain.analyse(model, ROWS, "permutation-importance", labels=Y, repeats=2), tmp_path)
+    with pytest.raises(InputError, match="the data of this analysis were arrays"):
+        onnxplain.replay(found, model)
+    with pytest.raises(InputError, match="these are not the data") as caught:
+        onnxplain.replay(found, model, ROWS + 1, Y)
+    assert "50 rows of arrays; 50 then" in str(caught.value)
+    with pytest.raises(InputError, match="give the labels again too"):
+        onnxplain.replay(found, model, ROWS)
+    with pytest.raises(InputError, match="this is not the model"):
+        onnxplain.replay(found, classifier(), ROWS, Y)
+    for key in ("layouts", "seed", "model_digest", "data_digest"):
+        broken = dataclasses.replace(found, manifest={k: v for k, v in found.manifest.items() if k != key})
+        with pytest.raises(InputError, match="manifest of this analysis is not whole"):
+            onnxplain.replay(broken, model, ROWS, Y)
+    for odd in ({"settings_given": "top"}, {"settings_given": -1}, {"data_rows": "many"}):
+        broken = dataclasses.replace(found, manifest=found.manifest | odd)
+        with pytest.raises(InputError, match="manifest of this analysis is not whole"):
+            onnxplain.replay(broken, model, ROWS, Y)
