@@ -18,10 +18,11 @@ import onnxplain
 from benchmarks import machine
 from onnxplain.engine import graph
 from onnxplain.engine.comparison import Comparison, identity_of
-from onnxplain.engine.evaluate import Maker, chosen_metrics
 from onnxplain.engine.explain import samples_of
 from onnxplain.engine.journal import Journal
+from onnxplain.engine.maker import Maker
 from onnxplain.engine.metrics.altered import altered
+from onnxplain.engine.metrics.chosen import chosen_metrics
 from onnxplain.engine.render import side_by_side
 from onnxplain.engine.render.curves import curves
 from onnxplain.engine.render.output import save
@@ -42,7 +43,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 # Deletion and insertion as in Petsiuk et al. 2018: 224 pixels at a time, zeros, and a blurred start.
 METRICS: dict[str, dict[str, Any]] = {
     "deletion": {},
-    "insertion": {"baseline": "blur:5"},
+    "insertion": {"baseline": "blur:3.1"},
     "pixel-flipping": {},
     "region-perturbation": {},
     "road": {},

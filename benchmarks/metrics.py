@@ -31,6 +31,7 @@ FAITHFULNESS = (
     "monotonicity",
     "occlusion-rank-correlation",
     "average-drop",
+    "average-gain",
     "average-increase",
 )
 

@@ -1,10 +1,16 @@
-"""Memory: the scores of coalitions that have been evaluated, found and kept a chunk at a time."""
+"""Memory: the scores of coalitions that have been evaluated, kept a chunk at a time, and shared among games."""
 
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from .masking.baselines import Baseline
+    from .masking.features import Features
+    from .target import Target
 
 WORD = 64  # bits
 LONG = 256  # bytes
@@ -63,6 +69,28 @@ class Memory:
         memory._places = {keys[place]: number for number, place in enumerate(kept)}
         memory._scores = self._scores[kept]
         return memory
+
+
+class Memories:
+    """A memory for each game of one sample: one for equal purposes, targets, features and baselines.
+
+    What is asked for another purpose is run again, as it would be without it: then batches are made up alike, and
+    scores agree to the last bit, whatever is known from before.
+    """
+
+    def __init__(self) -> None:
+        self._memories: dict[bytes, Memory] = {}
+
+    def of(self, purpose: str, target: Target, features: Features, baseline: Baseline) -> Memory:
+        """Return the memory of the game of these."""
+        digest = hashlib.blake2b(repr((purpose, target.tensor, target.index)).encode(), digest_size=16)
+        digest.update(repr((baseline.reduce, sorted(baseline.across.items()), baseline.removed)).encode())
+        weights = {} if baseline.weights is None else {"weights": baseline.weights}
+        for arrays in (features.labels, baseline.references, weights):
+            for name, array in sorted(arrays.items()):
+                digest.update(repr((name, array.shape, array.dtype.str)).encode())
+                digest.update(repr(array.tolist()).encode() if array.dtype.hasobject else array.tobytes())
+        return self._memories.setdefault(digest.digest(), Memory())
 
 
 def _keys(coalitions: np.ndarray) -> np.ndarray:

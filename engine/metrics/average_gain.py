@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import ClassVar
 
 from ..registry import PREDICT, register
-from .kept import kept
-from .score import Reading, undefined
-from .trial import Of, Trial
+from .kept import SeenThrough
 
 
 @register("metric", "average-gain", needs=PREDICT, source="Zhang et al. 2024, arXiv:2301.07002")
 @dataclass(frozen=True)
-class AverageGain:
+class AverageGain(SeenThrough):
     """Percentage of the missing probability that is gained when the input is seen through its map.
 
     ``100 max(0, O - Y) / (1 - Y)``, Y being the probability for the input and O that for the input times the map
@@ -25,22 +23,9 @@ class AverageGain:
     better: ClassVar[str | None] = "higher"
     range: ClassVar[tuple[float, float]] = (0.0, 100.0)
     meaning: ClassVar[str] = "percentage of the missing probability gained when only what the map marks is shown"
-    cost: ClassVar[str] = "2"
 
-    features: Annotated[Any, "what the map is laid on; auto: pixels of images"] = "auto"
-    baseline: Annotated[Any, "what shows where the map is 0: a number, array or name"] = "auto"
-    rescale: Annotated[bool, "bring the map to 0..1 first"] = True
-    of: Annotated[Of, "what gains; auto: the probability where there is one"] = "auto"
-
-    def score(self, trial: Trial) -> Reading:
-        """Show the input through its map."""
-        found = kept(trial, self.features, self.baseline, self.of, rescale=self.rescale)
-        if isinstance(found, str):
-            return undefined(found)
-        full, shown = found
-        parts = {"score": full, "seen through the map": shown}
+    def worth(self, full: float, shown: float) -> float | str:
+        """Return the percentage that is gained."""
         if not 0 <= full < 1:
-            return undefined(
-                f"what is missing of a score of {full:.3g} has no meaning; it must be from 0 to 1", parts=parts
-            )
-        return Reading(100 * max(0.0, shown - full) / (1 - full), parts=parts)
+            return f"what is missing of a score of {full:.3g} has no meaning; it must be from 0 to 1"
+        return 100 * max(0.0, shown - full) / (1 - full)

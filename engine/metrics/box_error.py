@@ -33,6 +33,7 @@ class BoxError:
     range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     meaning: ClassVar[str] = "share of samples whose box (15 % of the maximum) misses the object"
     cost: ClassVar[str] = "none"
+    needs_mask: ClassVar[bool] = True
     is_share: ClassVar[bool] = True
 
     overlap: Annotated[float, "intersection over union that is enough", Range(0.01, 1)] = 0.5

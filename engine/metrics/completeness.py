@@ -13,6 +13,7 @@ from ..registry import PREDICT, register
 from .score import Reading, undefined
 
 if TYPE_CHECKING:
+    from ..explanation import Explanation
     from .trial import Trial
 
 
@@ -22,8 +23,9 @@ class Completeness:
     """Gap between the sum of the attributions and ``f(x) - f(baseline)``, relative to the latter; 0 is complete.
 
     ``|sum_i phi_i - (f(x) - f(b))| / |f(x) - f(b)|``; the signed gap is among the parts. The baseline is the one that
-    the method used; of attributions that came as numbers, the setting ``baseline``. Methods that promise no
-    completeness (grad-cam, rise, occlusion) cannot be measured by it.
+    the method used; of attributions that came as numbers, the setting ``baseline``. Relevance that flows back from the
+    score (lrp) has none: it is compared with what it started from, which it promises to conserve. Methods that promise
+    no completeness (grad-cam, rise, occlusion) cannot be measured by it.
 
     Source: Sundararajan, Taly and Yan 2017, Axiomatic attribution for deep networks, arXiv:1703.01365.
     """
@@ -38,23 +40,27 @@ class Completeness:
 
     def score(self, trial: Trial) -> Reading:
         """Add up."""
-        total = float(sum(np.sum(share) for share in trial.shares.values()))
         if trial.explainer is not None:
-            found = trial.explanation
-            if found.gap is None or found.baseline_score is None:
-                raise CapabilityError(
-                    f"{found.method} does not promise completeness: its values need not add up to a score",
-                    tip="completeness is for kernel-shap, exact-shapley, integrated-gradients and their like",
-                )
-            difference, gap = found.score - found.baseline_score, found.gap
+            total = trial.attributed.total()
+            difference = self._promised(trial.explanation, total)
         else:
-            every = trial.features("elements")
-            game = trial.game(every, self.baseline, expected=2)
+            total = float(sum(np.sum(share) for share in trial.attributed.shares.values()))
+            game = trial.game(trial.features("elements"), self.baseline, expected=2)
             difference = game.full - game.empty
-            gap = total - difference
-        parts = {"gap": gap, "sum": difference + gap, "score difference": difference}
+        gap = total - difference
+        parts = {"gap": gap, "sum": total, "score difference": difference}
         if not self.relative:
             return Reading(abs(gap), parts=parts)
         if difference == 0:
             return undefined("input and baseline have the same score: nothing to be relative to", parts=parts)
         return Reading(abs(gap / difference), parts=parts)
+
+    @staticmethod
+    def _promised(found: Explanation, total: float) -> float:
+        """Return what a method's values should add up to."""
+        if found.gap is None:
+            raise CapabilityError(
+                f"{found.method} does not promise completeness: its values need not add up to a score",
+                tip="completeness is for kernel-shap, exact-shapley, integrated-gradients and their like",
+            )
+        return total - found.gap if found.baseline_score is None else found.score - found.baseline_score

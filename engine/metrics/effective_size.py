@@ -17,15 +17,16 @@ if TYPE_CHECKING:
     from .trial import Trial
 
 
-@register("metric", "effective-size", needs=PREDICT, source="Nguyen & Martinez 2020, arXiv:2007.07584; Hill 1973")
+@register("metric", "effective-size", needs=PREDICT, source="Hill 1973, doi:10.2307/1934352")
 @dataclass(frozen=True)
 class EffectiveSize:
     """The number of features that would have to be equal to be as spread as these: from 1 to M.
 
     ``participation``: ``(sum a)^2 / sum a^2`` of the magnitudes a, which is k where k features are equal and the others
-    0. ``threshold``: how many magnitudes are above a share of the largest (effective complexity counts those too).
+    0. ``threshold``: how many magnitudes are above a share of the largest, which some libraries call effective
+    complexity; that of Nguyen and Martinez 2020 counts the features that the prediction needs, as ``insertion`` shows.
 
-    Source: Hill 1973, Diversity and evenness (the number of order 2); Nguyen and Martinez 2020, arXiv:2007.07584.
+    Source: Hill 1973, Diversity and evenness: a unifying notation and its consequences (the number of order 2).
     """
 
     better: ClassVar[str | None] = None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import SettingError, nearest, printable
+from ..registry import find
 from .intervals import mean_interval, share_interval
 
 if TYPE_CHECKING:
@@ -88,12 +89,15 @@ def read_gate(text: str) -> Gate:
 
 
 def check_gate(gate: Gate, metrics: Sequence[str], methods: Sequence[str]) -> None:
-    """Refuse a gate that speaks of a metric or method that is not in the run."""
+    """Refuse a gate that speaks of a metric or method that is not in the run, or compares a method with itself."""
     if gate.metric not in metrics:
+        find(gate.metric, "metric")  # which tells the nearest name where there is no such metric
         raise SettingError(
             f"the gate '{printable(gate.text)}' is about {gate.metric}, which is not evaluated",
             tip=f"add --metric {gate.metric}; evaluated: {', '.join(metrics)}",
         )
+    if gate.method and gate.method == gate.against:
+        raise SettingError(f"the gate '{printable(gate.text)}' compares {gate.method} with itself")
     for name in filter(None, (gate.method, gate.against)):
         if name not in methods:
             raise SettingError(

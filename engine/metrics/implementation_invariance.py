@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from ..errors import InputError
 from ..graph import rewritten
 from ..registry import PREDICT, register
 from ..settings import Range
-from .altered import altered, gap, joined, opened, same_target
+from .altered import altered, difference, held, opened, same_target, taken_by
 from .score import Reading, undefined
-from .trial import Trial, values_of
+
+if TYPE_CHECKING:
+    from .trial import Trial
 
 
 @register("metric", "implementation-invariance", needs=PREDICT, source="Sundararajan et al. 2017, arXiv:1703.01365")
@@ -36,22 +38,23 @@ class ImplementationInvariance:
 
     def score(self, trial: Trial) -> Reading:
         """Explain the other graph and compare."""
+        mine, names = trial.model, tuple(trial.floats())
         if self.model is None:
-            other = altered(trial.model, rewritten(trial.model.proto, tuple(trial.floats())))
+            other = held(mine, ("rewritten", names), lambda: altered(mine, rewritten(mine.proto, names)))
         else:
-            other = opened(self.model, trial, "another graph of the same function")
-        target = same_target(trial, other)
+            other = opened(self.model, trial)
+        feeds = taken_by(other, trial.sample.feeds)
+        target = same_target(trial, other, feeds)
         scores = [
-            float(t.scores(m.rows(trial.sample.feeds, (t.tensor,))[0][:1])[0])
-            for m, t in ((trial.model, trial.target), (other, target))
+            float(t.scores(m.rows(f, (t.tensor,))[0][:1])[0])
+            for m, t, f in ((mine, trial.target, trial.sample.feeds), (other, target, feeds))
         ]
         if abs(scores[0] - scores[1]) > self.tolerance * max(abs(scores[0]), 1e-6):
             raise InputError(
                 f"the other graph is another function: its score is {scores[1]:.6g}, not {scores[0]:.6g}",
                 tip="give a graph that computes the same, or raise implementation-invariance.tolerance",
             )
-        again = trial.again(model=other, target=target)
-        found = gap(joined(trial.values), joined(values_of(again, trial.model, trial.sample)))
+        found = difference(trial, trial.again(model=other, feeds=feeds, target=target))
         if math.isnan(found):
             return undefined("the map is zero everywhere")
         return Reading(found, parts={"score difference": scores[1] - scores[0]})

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
-from ..errors import SettingError
+from ..errors import SettingError, nearest, printable
+from ..inputs.array_file import read_given
 from ..masking.choose import resolve_baseline
+from ..masking.label_maps import as_array
 from ..registry import PREDICT, register
 from ..settings import Range
 from .score import Reading, undefined
@@ -21,6 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BLOCK = 64  # perturbations at a time
+OTHER_UNIT = 2.0  # a best factor above this, or below its inverse, is told
+OTHER_UNITS = "the attributions are not in the unit of the score (see 'factor'); infidelity.scaled=true leaves it out"
+NO_GAP = 1e-4  # of the score: smaller completeness gaps are rounding
+GAP_ALONE = (
+    "no more than the square of the method's own completeness gap: it may be the error of its sampling or quadrature "
+    "alone"
+)
 
 
 @register("metric", "infidelity", needs=PREDICT, source="Yeh et al. 2019, arXiv:1901.09392")
@@ -58,7 +69,9 @@ class Infidelity:
     deviation: Annotated[
         float, "standard deviation of noise, in parts of the input's range", Range(0, open_low=True)
     ] = 0.1
-    perturbations: Annotated[Any, "perturbations I to use instead: an array (K, ...) shaped like the input"] = None
+    perturbations: Annotated[
+        Any, "perturbations I to use instead: an array (K, ...) shaped like the input, or a file"
+    ] = None
     scaled: Annotated[bool, "put the best single factor on the attributions first"] = False
     of: Annotated[Of, "what is predicted: the explained score, or the class's probability"] = "score"
 
@@ -78,7 +91,15 @@ class Infidelity:
         parts = {"raw": float(gaps.mean()), "scaled": float(best.mean()), "factor": beta}
         chosen = best if self.scaled else gaps
         error = float(chosen.std(ddof=1) / math.sqrt(len(chosen))) if len(chosen) > 1 else None
-        return Reading(float(chosen.mean()), standard_error=error, parts=parts)
+        notes = self._doubts(trial, parts) if self.values == "contributions" else ()
+        return Reading(float(chosen.mean()), standard_error=error, parts=parts, notes=notes)
+
+    def _doubts(self, trial: Trial, parts: Mapping[str, float]) -> tuple[str, ...]:
+        """Say where the figure tells of something else than of the explanation's fidelity."""
+        gap = trial.explanation.gap
+        is_gap = gap is not None and abs(gap) > NO_GAP * abs(trial.explanation.score) and parts["raw"] <= gap**2
+        is_other_unit = not self.scaled and not 1 / OTHER_UNIT < parts["factor"] < OTHER_UNIT
+        return (*([OTHER_UNITS] if is_other_unit else []), *([GAP_ALONE] if is_gap else []))
 
     def _effects(self, trial: Trial) -> Effects:
         if self.values == "contributions":
@@ -121,9 +142,10 @@ class Infidelity:
             return
         rng = trial.rng(1)
         if self.perturbation == "noise":
+            reaches = trial.reaches
             for start in range(0, self.samples, BLOCK):
                 k = min(BLOCK, self.samples - start)
-                yield {n: rng.normal(0, self.deviation * reach(f), (k, *f.shape[1:])) for n, f in feeds.items()}
+                yield {n: rng.normal(0, self.deviation * reaches[n], (k, *f.shape[1:])) for n, f in feeds.items()}
             return
         features = trial.features(self.features, "grid:9")
         baseline = resolve_baseline(self.baseline, trial.model, trial.sample, seed=trial.seed)
@@ -140,24 +162,26 @@ def _dotted(block: Mapping[str, np.ndarray], values: Mapping[str, np.ndarray]) -
     return found
 
 
-def reach(feed: np.ndarray) -> float:
-    """Return how far the numbers of an input reach, from the smallest to the largest; 1 where they are all equal."""
-    spread = float(feed.max()) - float(feed.min())
-    return spread if spread > 0 else 1.0
-
-
 def given_changes(given: Any, feeds: Mapping[str, np.ndarray], metric: str) -> dict[str, np.ndarray]:
-    """Return changes of the input that a user wrote, by input name (K, ...), float64."""
+    """Return changes of the input, by input name (K, ...), float64: arrays, or those of a .npy or .npz file."""
+    where = f"{metric}.perturbations"
+    if isinstance(given, str | os.PathLike):
+        given = read_given(Path(given), feeds)
     by_name = given if isinstance(given, Mapping) else {next(iter(feeds)): given}
     found = {}
-    for name, array in by_name.items():
+    for name, array in ((str(n), a) for n, a in by_name.items()):
         if name not in feeds:
-            raise SettingError(f"{metric}.perturbations name an input '{name}', which cannot be changed a little")
-        rows = np.asarray(array, dtype=np.float64)
-        if rows.shape[1:] != feeds[name].shape[1:]:
             raise SettingError(
-                f"{metric}.perturbations have the shape {rows.shape}",
-                tip=f"rows shaped like the input: (K, {', '.join(map(str, feeds[name].shape[1:]))})",
+                f"{where} name an input '{printable(name)}', which cannot be changed a little",
+                tip=nearest(name, feeds),
             )
-        found[name] = rows
+        rows = as_array(array, where)
+        if rows.shape[1:] == feeds[name].shape:
+            rows = rows[:, 0]  # each with the axis of rows that inputs have
+        if rows.shape[1:] != feeds[name].shape[1:] or rows.dtype.kind not in "fiub":
+            raise SettingError(
+                f"{where} have the shape {rows.shape}",
+                tip=f"numbers, in rows shaped like the input: (K, {', '.join(map(str, feeds[name].shape[1:]))})",
+            )
+        found[name] = rows.astype(np.float64)
     return found

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 
 from ..graph import shifted
 from ..registry import PREDICT, register
 from ..settings import Range
-from .altered import altered, gap, joined
-from .infidelity import reach
+from .altered import altered, difference
 from .score import Reading, undefined
-from .trial import Trial, values_of
+from .trial import reach
+
+if TYPE_CHECKING:
+    from .trial import Trial
 
 
 @register("metric", "input-invariance", needs=PREDICT, source="Kindermans et al. 2019, arXiv:1711.00867")
@@ -43,5 +45,5 @@ class InputInvariance:
         model = altered(trial.model, shifted(trial.model.proto, shifts))
         moved = {n: f + shifts[n] for n, f in feeds.items()}
         again = trial.again(model=model, feeds={**trial.sample.feeds, **moved})
-        found = gap(joined(trial.values), joined(values_of(again, trial.model, trial.sample)))
+        found = difference(trial, again)
         return undefined("the map is zero everywhere") if math.isnan(found) else Reading(found)

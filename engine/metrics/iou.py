@@ -32,6 +32,7 @@ class Iou:
     range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     meaning: ClassVar[str] = "intersection over union of the mask and what stands out of the map"
     cost: ClassVar[str] = "none"
+    needs_mask: ClassVar[bool] = True
 
     threshold: Annotated[float | None, "share of the maximum; none: as many pixels as the mask has", Range(0, 1)] = None
 

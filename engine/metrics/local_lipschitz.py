@@ -11,6 +11,7 @@ from ..settings import Range
 from .altered import joined
 from .max_sensitivity import changes
 from .score import Reading, undefined
+from .sparseness import NOTHING
 
 if TYPE_CHECKING:
     from .trial import Trial
@@ -34,10 +35,17 @@ class LocalLipschitz:
     cost: ClassVar[str] = "samples explanations"
 
     samples: Annotated[int, "number of changed inputs", Range(1)] = 10
-    radius: Annotated[float, "largest change, in parts of the input's range", Range(0, open_low=True)] = 0.02
+    radius: Annotated[
+        float, "largest change, in parts of the input's range, a column's own in tables", Range(0, open_low=True)
+    ] = 0.02
     perturbations: Annotated[Any, "changes d to use instead: an array (K, ...) shaped like the input"] = None
 
     def score(self, trial: Trial) -> Reading:
         """Change the input, explain again, measure."""
-        found = [moved / away for away, moved in changes(self, trial, joined(trial.values)) if away > 0]
-        return Reading(max(found)) if found else undefined("every change was zero")
+        phi = joined(trial.values)
+        found = [moved / away for away, moved in changes(self, trial, phi) if away > 0]
+        if not found:
+            return undefined("every change was zero")
+        if not phi.any() and not any(found):
+            return undefined(f"{NOTHING}, and stays so")
+        return Reading(max(found))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +16,62 @@ from ..masking.label_maps import read_labels
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ..inputs.sample import Sample
+    from .chosen import Chosen
     from .trial import Trial
 
 Mask = Any  # an array, a path, or four numbers: a box
+SUFFIXES = (".png", ".npy")  # of masks in files
+
+
+def mask_for(mask: Mask | None, sample: Sample) -> Mask | None:
+    """Return the mask of a sample: out of a folder of masks or a table of boxes (.csv), else the one that is given.
+
+    A mask in a folder has the name of the input's file, ``cat.png`` or ``cat.npy`` for ``photos/cat.jpg``. A row of a
+    table is the name of the input's file and the box, ``cat.jpg,20,30,180,200``. Raises ``InputError`` where there is
+    none for the sample.
+    """
+    if not isinstance(mask, str | os.PathLike):
+        return mask
+    path, name = Path(mask), Path(sample.source)
+    if not path.exists():
+        raise InputError(f"there is no file '{printable(path)}'", tip="it says where the evidence is")
+    if path.is_dir():
+        places = [path / f"{name.stem}{suffix}" for suffix in SUFFIXES]
+        found = next((place for place in places if place.is_file()), None)
+        if found is None:
+            raise InputError(
+                f"there is no mask for '{printable(name.name)}' in '{printable(path)}'",
+                tip=f"its name would be {' or '.join(printable(place.name) for place in places)}",
+            )
+        return found
+    return _box_of(path, name) if path.suffix.lower() == ".csv" else mask
+
+
+def _box_of(path: Path, name: Path) -> tuple[float, ...]:
+    try:
+        lines = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"the boxes in '{printable(path)}' cannot be read: {printable(error)}") from None
+    mine = [line[1:] for line in lines if line and line[0].strip() in {name.name, name.stem, str(name)}]
+    if len(mine) != 1:
+        raise InputError(
+            f"there {'is no box' if not mine else f'are {len(mine)} boxes'} for '{printable(name.name)}'",
+            where=printable(path),
+            tip="one row for each input: its file, x0, y0, x1, y1",
+        )
+    return read_box(",".join(mine[0]))
+
+
+def read_box(text: str) -> tuple[float, ...]:
+    """Read ``x0,y0,x1,y1``; ``SettingError`` where these are no four numbers."""
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
+        raise SettingError(f"a box is x0,y0,x1,y1, not '{printable(text)[:100]}'")
+    return numbers
 
 
 def placed_mask(mask: Any, trial: Trial) -> np.ndarray:
@@ -30,9 +85,7 @@ def placed_mask(mask: Any, trial: Trial) -> np.ndarray:
     if isinstance(mask, str | os.PathLike):
         found = read_labels(Path(mask))
         where = printable(mask)
-    elif (
-        isinstance(mask, list | tuple) and len(mask) == 4 and all(isinstance(v, int | float | np.number) for v in mask)
-    ):
+    elif is_box(mask):
         return _boxed(mask, shape)
     else:
         found, where = np.asarray(mask), "the mask"
@@ -47,6 +100,12 @@ def placed_mask(mask: Any, trial: Trial) -> np.ndarray:
             tip="give it on the grid of the model's input, after resizing and cropping" if len(shape) == 2 else "",
         )
     return _some(found != 0, where)
+
+
+def is_box(mask: Any) -> bool:
+    """Say whether a mask is written as four numbers, not as four times true or false."""
+    is_list = isinstance(mask, list | tuple) and len(mask) == 4
+    return is_list and all(isinstance(v, int | float | np.number) and not isinstance(v, bool) for v in mask)
 
 
 def _boxed(box: Sequence[float], shape: tuple[int, ...]) -> np.ndarray:
@@ -70,14 +129,25 @@ def _some(found: np.ndarray, where: str) -> np.ndarray:
     return found
 
 
+def check_mask(metrics: Sequence[Chosen], mask: Mask | None) -> None:
+    """Refuse metrics that need a mask where there is none, before any work. Raises ``CapabilityError``."""
+    for chosen in metrics:
+        if mask is None and getattr(chosen.metric, "needs_mask", False):
+            raise _missing(chosen.name)
+
+
 def needed(trial: Trial) -> np.ndarray:
     """Return the trial's mask. Raises ``CapabilityError`` where none was given."""
     if trial.mask is None:
-        raise CapabilityError(
-            f"{trial.metric} needs to know where the evidence is",
-            tip="give a mask or a box: --mask FILE.png|.npy, --box x0,y0,x1,y1, or mask=... in Python",
-        )
+        raise _missing(trial.metric)
     return trial.mask
+
+
+def _missing(metric: str) -> CapabilityError:
+    return CapabilityError(
+        f"{metric} needs to know where the evidence is",
+        tip="give a mask or a box: --mask FILE.png|.npy, --box x0,y0,x1,y1, or mask=... in Python",
+    )
 
 
 def _sizes(shape: tuple[int, ...]) -> str:

@@ -11,12 +11,14 @@ import numpy as np
 from ..registry import PREDICT, register
 from ..settings import Range
 from .altered import joined
-from .infidelity import given_changes, reach
+from .attributions import values_of
+from .infidelity import given_changes
 from .score import Reading, undefined
-from .trial import Trial, values_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from .trial import Trial
 
 
 @register("metric", "max-sensitivity", needs=PREDICT, source="Yeh et al. 2019, arXiv:1901.09392")
@@ -39,7 +41,9 @@ class MaxSensitivity:
     cost: ClassVar[str] = "samples explanations"
 
     samples: Annotated[int, "number of changed inputs", Range(1)] = 10
-    radius: Annotated[float, "largest change, in parts of the input's range", Range(0, open_low=True)] = 0.02
+    radius: Annotated[
+        float, "largest change, in parts of the input's range, a column's own in tables", Range(0, open_low=True)
+    ] = 0.02
     relative: Annotated[Literal["explanation", "input", "none"], "what the change is divided by"] = "explanation"
     reduce: Annotated[Literal["max", "mean"], "the largest change, or the mean"] = "max"
     perturbations: Annotated[Any, "changes d to use instead: an array (K, ...) shaped like the input"] = None
@@ -75,7 +79,7 @@ def _moved(metric: Any, trial: Trial, feeds: dict[str, np.ndarray]) -> Iterator[
         return
     rng = trial.rng()
     for _ in range(metric.samples):
-        yield {n: metric.radius * reach(f) * rng.uniform(-1, 1, f.shape) for n, f in feeds.items()}
+        yield {n: metric.radius * trial.reaches[n] * rng.uniform(-1, 1, f.shape) for n, f in feeds.items()}
 
 
 def input_norm(trial: Trial) -> float:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 
-from ..errors import CapabilityError, InputError
+from ..errors import CapabilityError, InputError, SettingError
 from ..explain import explain_sample
 from ..explanation import Explanation
+from ..masking.label_maps import as_array
 from ..registry import PREDICT, register
 from .score import Reading, undefined
-from .similarity import Likeness, likeness
+from .similarity import Comparing, likeness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 @register("metric", "method-agreement", needs=PREDICT, source="Krishna et al. 2024, arXiv:2202.01602")
 @dataclass(frozen=True)
-class MethodAgreement:
+class MethodAgreement(Comparing):
     """Mean similarity between the explanation and those of other methods for the same input and target.
 
     The others are the other methods of the run, or those in ``others``: names of methods, Explanations or arrays. The
@@ -35,14 +36,11 @@ class MethodAgreement:
     arXiv:2202.01602 (rank correlation).
     """
 
-    better: ClassVar[str | None] = None
-    range: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     meaning: ClassVar[str] = "mean similarity to the explanations of other methods"
     cost: ClassVar[str] = "none; an explanation per name in others"
     compares_methods: ClassVar[bool] = True
 
     others: Annotated[Any, "methods to compare with: names, or in Python arrays by name; none: those of the run"] = None
-    similarity: Annotated[Likeness, "how maps are compared"] = "spearman"
 
     def score(self, trial: Trial) -> Reading:
         """Compare with each of the others."""
@@ -75,7 +73,11 @@ class MethodAgreement:
             elif isinstance(one, Explanation):
                 yield (one.method if isinstance(name, int) else str(name)), trial.map_of(one)
             else:
-                array = np.asarray(one, dtype=np.float64)
+                array = as_array(one, "method-agreement.others")
+                if array.dtype.kind not in "fiub":
+                    raise SettingError(
+                        "method-agreement.others are names of methods, Explanations or arrays of numbers"
+                    )
                 yield str(name), array.reshape(trial.map.shape) if array.size == trial.map.size else array
 
 

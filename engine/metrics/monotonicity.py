@@ -53,5 +53,5 @@ class Monotonicity:
         x, y, _, _ = found
         rises = np.diff(y if self.with_baseline else y[1:]) >= 0
         if not rises.size:
-            return undefined("there is one feature only: nothing to put in order", curve=(x, y))
+            return undefined("there is one step only, and that from the baseline is left out", curve=(x, y))
         return Reading(float(rises.all()), (x, y), parts={"rising": float(rises.mean())})

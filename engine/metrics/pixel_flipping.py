@@ -50,4 +50,5 @@ class PixelFlipping:
         if isinstance(found, str):
             return undefined(found)
         x, y, full, _ = found
-        return Reading(area_under(x, y, "trapezoid"), (x, y), parts={"score": full, "at the end": float(y[-1])})
+        parts = {"score": full, "at the end": float(y[-1])}
+        return Reading(area_under(x, y, "trapezoid"), (x, y), parts=parts, limits=trial.limits_of(self.of))

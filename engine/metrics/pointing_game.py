@@ -34,6 +34,7 @@ class PointingGame:
     range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     meaning: ClassVar[str] = "share of samples whose highest point lies inside the mask"
     cost: ClassVar[str] = "none"
+    needs_mask: ClassVar[bool] = True
     is_share: ClassVar[bool] = True
 
     ties: Annotated[Literal["first", "any", "share"], "which of several maxima counts"] = "first"

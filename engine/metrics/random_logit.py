@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from ..errors import CapabilityError, SettingError
 from ..registry import PREDICT, register
 from ..settings import Range
-from .score import Reading, undefined
-from .similarity import Likeness, likeness
+from .altered import compared
+from .similarity import Comparing
 
 if TYPE_CHECKING:
+    from .score import Reading
     from .trial import Trial
 
 
 @register("metric", "random-logit", needs=PREDICT, source="Sixt et al. 2020, arXiv:1912.09818")
 @dataclass(frozen=True)
-class RandomLogit:
+class RandomLogit(Comparing):
     """Similarity between the explanation and that of another class, drawn at random; it should be low.
 
     Source: Sixt, Granz and Landgraf 2020, When explanations lie: why many modified BP attributions fail,
@@ -27,12 +27,10 @@ class RandomLogit:
     """
 
     better: ClassVar[str | None] = "lower"
-    range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     meaning: ClassVar[str] = "similarity to the explanation of another class"
     cost: ClassVar[str] = "1 explanation"
 
     other: Annotated[int | None, "the other class; none: drawn at random", Range(0)] = None
-    similarity: Annotated[Likeness, "how maps are compared"] = "spearman"
 
     def score(self, trial: Trial) -> Reading:
         """Explain another class and compare."""
@@ -49,7 +47,5 @@ class RandomLogit:
         other = drawn if self.other is None else self.other
         index[place] = other
         target = dataclasses.replace(trial.target, text=str(other), index=tuple(index), label="")
-        found = likeness(trial.map, trial.map_of(trial.again(target=target)), self.similarity)
-        if math.isnan(found):
-            return undefined("one of the two maps is constant")
-        return Reading(found, parts={"other class": float(other)})
+        parts = {"other class": float(other)}
+        return compared(trial, trial.again(target=target), self.similarity, **parts)

@@ -23,8 +23,8 @@ class RegionPerturbation:
 
     ``AOPC = 1 / (L + 1) sum_(k=0..L) (f(x_0) - f(x_k))``, x_k being the input with the first k regions perturbed
     (MoRF), or the last (LeRF, ``order=least``). A region's relevance is the mean of the map over it. Regions are
-    squares of ``pixels`` pixels, replaced by noise around the channel's mean; ``divisor=L`` leaves out the term of
-    k = 0, which is always 0, as some libraries do.
+    squares of ``pixels`` pixels, cut off at the far edges, that become uniform noise between the least and the largest
+    number of their channel; ``divisor=L`` leaves out the term of k = 0, which is always 0, as some libraries do.
 
     Source: Samek, Binder, Montavon, Lapuschkin and Mueller 2017, Evaluating the visualization of what a deep neural
     network has learned, arXiv:1509.06321, eq. 12; they perturb 100 regions of 9 x 9 pixels, by uniform noise.
@@ -36,7 +36,7 @@ class RegionPerturbation:
     cost: ClassVar[str] = "steps + 2"
 
     features: Annotated[Any, "the regions; auto: squares of images, what methods take by default elsewhere"] = "auto"
-    baseline: Annotated[Any, "what perturbed regions become; auto: noise in images"] = "auto"
+    baseline: Annotated[Any, "what perturbed regions become; auto: uniform noise in images"] = "auto"
     pixels: Annotated[int, "side of a square region of an image", Range(1)] = 9
     steps: Annotated[int, "most regions that are perturbed, L", Range(1)] = 100
     order: Annotated[Order, "the most (MoRF) or the least relevant first (LeRF)"] = "most"
@@ -51,19 +51,41 @@ class RegionPerturbation:
 
     def score(self, trial: Trial) -> Reading:
         """Perturb one region after the other."""
-        entry = trial.pictured
-        words = "pixels"
-        if entry.is_image:
-            words = "grid:{}x{}".format(*(max(1, side // self.pixels) for side in entry.grid))
-        still_image = entry.is_image and isinstance(self.baseline, str) and self.baseline == "auto"
-        regions = trial.features(self.features, words).size
-        baseline = "noise" if still_image else self.baseline
-        settings = dataclasses.replace(self, baseline=baseline, steps=min(self.steps, regions))
-        found = ranked_curve(trial, settings, order=self.order, share=min(1.0, self.steps / regions), image=words)
+        features = trial.features(_squares(trial, self.pixels) if _is_auto(self.features) else self.features)
+        baseline = _noise(trial) if _is_auto(self.baseline) else self.baseline
+        settings = dataclasses.replace(self, features=features, baseline=baseline, steps=min(self.steps, features.size))
+        found = ranked_curve(trial, settings, order=self.order, share=min(1.0, self.steps / features.size))
         if isinstance(found, str):
             return undefined(found)
         x, y, full, _ = found
         drops = full - y
         length = len(drops) - 1 if self.divisor == "L" else len(drops)
-        falls = np.maximum(x * regions, 0)
-        return Reading(float(drops.sum()) / length, (falls, drops), parts={"score": full, "regions": float(len(x) - 1)})
+        parts = {"score": full, "regions": float(len(x) - 1)}
+        return Reading(float(drops.sum()) / length, (x * features.size, drops), parts=parts)
+
+
+def _is_auto(setting: Any) -> bool:
+    return isinstance(setting, str) and setting == "auto"
+
+
+def _squares(trial: Trial, side: int) -> Any:
+    """Return a label map of squares for each image; what methods take by default where there is none."""
+    labels: dict[str, np.ndarray] = {}
+    first = 0
+    for name, entry in trial.inputs.items():
+        if entry.is_image:
+            down, across = (np.arange(length) // side for length in entry.grid)
+            labels[name] = entry.on_grid(first + down[:, None] * (across[-1] + 1) + across)
+            first = int(labels[name].max()) + 1
+    return labels or "auto"
+
+
+def _noise(trial: Trial) -> Any:
+    """Return uniform noise for each image of floating-point numbers, and what methods take by default for the rest."""
+    rng, found = trial.rng(), dict[str, Any]()
+    for name, entry in trial.inputs.items():
+        if entry.is_image and entry.feed.dtype.kind == "f":
+            others = tuple(axis for axis in range(entry.feed.ndim) if axis not in entry.axes("C"))
+            low, high = (end(entry.feed, axis=others, keepdims=True) for end in (np.min, np.max))
+            found[name] = rng.uniform(low, high, entry.feed.shape).astype(entry.feed.dtype)
+    return {name: found.get(name, "auto") for name in trial.inputs} if found else "auto"

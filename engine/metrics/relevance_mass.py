@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -29,8 +30,14 @@ class RelevanceMass:
     range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     meaning: ClassVar[str] = "share of the map's values inside the mask"
     cost: ClassVar[str] = "none"
+    needs_mask: ClassVar[bool] = True
 
     signs: Annotated[Signs, "which values count"] = "positive"
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Signed values may add up to anything inside and outside."""
+        return (-math.inf, math.inf) if self.signs == "signed" else self.range
 
     def score(self, trial: Trial) -> Reading:
         """Add up what is inside."""

@@ -31,6 +31,7 @@ class RelevanceRank:
     range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     meaning: ClassVar[str] = "share of the K highest values that lie inside a mask of K pixels"
     cost: ClassVar[str] = "none"
+    needs_mask: ClassVar[bool] = True
 
     signs: Annotated[Signs, "which values count"] = "signed"
 

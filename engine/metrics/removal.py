@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 Order = Literal["most", "least"]
 Rank = Literal["signed", "absolute"]
-Area = Literal["trapezoid", "mean"]
+Area = Literal["trapezoid", "steps", "mean"]
 
 ROUNDING = 1e-6  # relative: scores of float32 models that differ by no more are the same
 STILL = "the score does not move when features are replaced by the baseline"
+ALONE = "there is one feature only: nothing to put in order"
 FLAT = "the map is constant: it ranks nothing"
 
 
@@ -30,9 +31,14 @@ def order_of(levels: np.ndarray, rank: Rank, order: Order = "most") -> np.ndarra
     return first
 
 
-def cuts_of(size: int, steps: int, share: float = 1.0) -> np.ndarray:
-    """Return how many features are removed after each step (steps + 1,), from none to ``share`` of them."""
+def cuts_of(size: int, steps: int, share: float = 1.0, step: int | None = None) -> np.ndarray:
+    """Return how many features are removed after each step (steps + 1,), from none to ``share`` of them.
+
+    In at most ``steps`` steps of nearly equal size; or of ``step`` features each, the last with what is left.
+    """
     last = max(1, round(size * share))
+    if step is not None:
+        return np.append(np.arange(0, last, step), last)
     return np.unique(np.rint(np.linspace(0, last, min(steps, last) + 1)).astype(np.intp))
 
 
@@ -50,9 +56,14 @@ def curve(game: Game, order: np.ndarray, cuts: np.ndarray, *, insert: bool = Fal
 
 
 def area_under(x: np.ndarray, y: np.ndarray, how: Area) -> float:
-    """Return the area under a curve over a range of length one, by trapezoids, or the plain mean of its points."""
+    """Return the area under a curve, divided by its length: by trapezoids, or the plain mean of its points.
+
+    ``steps`` takes trapezoids of equal width whatever x is, as Petsiuk's code does where the last step is shorter.
+    """
     if how == "mean" or len(x) < 2:
         return float(y.mean())
+    if how == "steps":
+        x = np.arange(len(x))
     return float(np.trapezoid(y, x) / (x[-1] - x[0]))
 
 
@@ -93,14 +104,17 @@ def ranked_curve(
     insert: bool = False,
     order: Order = "most",
     share: float = 1.0,
+    step: int | None = None,
     image: str = "pixels",
 ) -> tuple[np.ndarray, np.ndarray, float, float] | str:
     """Return x (fraction of features), y (scores), f(x) and f(baseline), or why there is no such curve."""
     chosen = trial.features(settings.features, image)
     levels = trial.levels(chosen)
-    if is_constant(levels) and chosen.size > 1:
+    if chosen.size == 1:
+        return ALONE
+    if is_constant(levels):
         return FLAT
-    cuts = cuts_of(chosen.size, settings.steps, share)
+    cuts = cuts_of(chosen.size, settings.steps, share, step)
     game = trial.game(chosen, settings.baseline, settings.of, expected=len(cuts) + 1)
     y = curve(game, order_of(levels, settings.rank, order), cuts, insert=insert)
     if is_still(y, np.array([game.full, game.empty])):

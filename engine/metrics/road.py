@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -11,18 +12,14 @@ import numpy as np
 from ..errors import CapabilityError
 from ..registry import PREDICT, register
 from ..settings import Range
-from .infidelity import reach
+from .imputation import imputed
 from .removal import FLAT, Order, Rank, is_still, order_of
 from .score import Reading, undefined
 from .similarity import is_constant
-from .trial import Of, Trial
+from .trial import Of, Trial, reach
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-DIRECT, DIAGONAL = 1 / 6, 1 / 12  # weights of neighbours that share an edge, and a corner
-NEIGHBOURS = {(down, right): DIRECT if 0 in (down, right) else DIAGONAL for down in (-1, 0, 1) for right in (-1, 0, 1)}
-del NEIGHBOURS[0, 0]
 
 
 @register("metric", "road", needs=PREDICT, modalities=("image",), source="Rong et al. 2022, arXiv:2202.00449")
@@ -80,51 +77,23 @@ class Road:
         full = trial.scores([{entry.name: entry.feed}], self.of)[0]
         if is_still(scores, np.array([full])):
             return undefined("the score does not move when pixels are removed")
-        return Reading(float(scores.mean()), (np.append(0.0, x), np.append(full, scores)), parts={"score": float(full)})
+        curve = (np.append(0.0, x), np.append(full, scores))
+        return Reading(float(scores.mean()), curve, parts={"score": float(full)}, limits=trial.limits_of(self.of))
 
     def _rows(self, trial: Trial, order: np.ndarray, shares: np.ndarray) -> Iterator[np.ndarray]:
-        """Yield the input (1, ...) with each share of its pixels filled in."""
+        """Yield the input (1, ...) with each share of its pixels filled in; several are filled in at a time."""
         entry, rng = trial.pictured, trial.rng()
         at = (entry.letters.index("H"), entry.letters.index("W"))
         image = np.moveaxis(entry.feed.astype(np.float64), at, (0, 1))
-        spread = reach(entry.feed)
-        for share in shares:
+        deviation = self.noise * reach(entry.feed)
+
+        def filled(share: float) -> tuple[np.ndarray, np.ndarray]:
             removed = np.zeros(order.size, dtype=bool)
-            removed[order[: round(float(share) * order.size)]] = True
-            filled = imputed(image.reshape(*entry.grid, -1), removed.reshape(entry.grid))
-            filled[removed.reshape(entry.grid)] += rng.normal(
-                0, self.noise * spread, (int(removed.sum()), filled.shape[2])
-            )
-            yield np.moveaxis(filled.reshape(image.shape), (0, 1), at)
+            removed[order[: min(order.size - 1, round(share * order.size))]] = True
+            where = removed.reshape(entry.grid)
+            return imputed(image.reshape(*entry.grid, -1), where), where
 
-
-def imputed(image: np.ndarray, removed: np.ndarray) -> np.ndarray:
-    """Return an image (H, W, C) whose removed pixels (H, W) are the weighted means of their neighbours.
-
-    What is left must hold a pixel at least.
-    """
-    from scipy.sparse import coo_array
-    from scipy.sparse.linalg import splu
-
-    height, width, channels = image.shape
-    number = np.full((height, width), -1)
-    count = int(removed.sum())
-    number[removed] = np.arange(count)
-    rows, columns = np.nonzero(removed)
-    total, known = np.zeros(count), np.zeros((count, channels))
-    at: list[tuple[np.ndarray, np.ndarray, float]] = []
-    for (down, right), weight in NEIGHBOURS.items():
-        r, c = rows + down, columns + right
-        inside = (r >= 0) & (r < height) & (c >= 0) & (c < width)
-        me, r, c = np.flatnonzero(inside), r[inside], c[inside]
-        total[me] += weight
-        unknown = number[r, c] >= 0
-        at.append((me[unknown], number[r[unknown], c[unknown]], weight))
-        known[me[~unknown]] += weight * image[r[~unknown], c[~unknown]]
-    i = np.concatenate([np.arange(count), *(a for a, _, _ in at)])
-    j = np.concatenate([np.arange(count), *(b for _, b, _ in at)])
-    v = np.concatenate([total, *(np.full(len(a), -w) for a, _, w in at)])
-    system = coo_array((v, (i, j)), shape=(count, count)).tocsc()
-    found = image.copy()
-    found[removed] = splu(system, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True}).solve(known)
-    return found
+        with ThreadPoolExecutor(max_workers=trial.model.threads) as solvers:
+            for pixels, where in solvers.map(filled, shares.tolist()):
+                pixels[where] += rng.normal(0, deviation, (int(where.sum()), pixels.shape[2]))
+                yield np.moveaxis(pixels.reshape(image.shape), (0, 1), at)

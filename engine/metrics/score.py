@@ -24,7 +24,8 @@ class Reading:
     """What a metric says of one explanation.
 
     ``value`` is NaN where it is undefined; ``notes`` then say why. ``curve`` holds x and y (K,). ``standard_error``
-    is that of the metric's own sampling, where it samples. ``parts`` holds other numbers by name.
+    is that of the metric's own sampling, where it samples. ``parts`` holds other numbers by name. ``limits`` are the
+    least and the largest value there can be, where these are narrower than the metric's range.
     """
 
     value: float
@@ -34,6 +35,7 @@ class Reading:
     notes: tuple[str, ...] = ()
     evaluations: int = 0
     seconds: float = 0.0
+    limits: Interval | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return all fields as JSON holds them; numbers that are not finite as text, so that ``from_json`` is exact."""
@@ -44,7 +46,7 @@ class Reading:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Reading:
         """Undo ``to_json``. Raises ``KeyError``, ``TypeError`` or ``ValueError`` where the document is no reading."""
-        curve, error = document["curve"], document["standard_error"]
+        curve, error, limits = document["curve"], document["standard_error"], document["limits"]
         return cls(
             value=float(document["value"]),
             curve=None if curve is None else (np.array(curve[0], dtype=float), np.array(curve[1], dtype=float)),
@@ -53,6 +55,7 @@ class Reading:
             notes=tuple(map(str, document["notes"])),
             evaluations=int(document["evaluations"]),
             seconds=float(document["seconds"]),
+            limits=None if limits is None else (float(limits[0]), float(limits[1])),
         )
 
 
@@ -112,16 +115,21 @@ def gathered(
     is_share: bool,
     settings: Mapping[str, Any],
 ) -> Score:
-    """Put the readings of one metric and method over samples together; the notes of samples come once each."""
+    """Put the readings of one metric and method over samples together; the notes of samples come once each.
+
+    ``limits`` are those of the metric; narrower ones that all readings agree on take their place.
+    """
+    told = {r.limits for r in readings if math.isfinite(r.value)}
+    limits = told.pop() or limits if len(told) == 1 else limits
     values = np.array([r.value for r in readings])
     known = values[np.isfinite(values)]
     interval = (share_interval if is_share else mean_interval)(known)
     if interval is not None:
         interval = max(limits[0], interval[0]), min(limits[1], interval[1])
     notes = list(dict.fromkeys(note for r in readings for note in r.notes))
-    if len(readings) > 1 and len(known) < len(readings):
+    if 0 < len(known) < len(readings):
         notes.insert(0, f"{len(readings) - len(known)} of {len(readings)} samples have no value and are left out")
-    curve, limits_of_curve = _mean_curve([r.curve for r in readings if r.curve is not None])
+    curve, limits_of_curve = _mean_curve([r.curve for r in readings if r.curve is not None], limits)
     names = dict.fromkeys(name for r in readings for name in r.parts)
     return Score(
         metric=metric,
@@ -154,16 +162,21 @@ def _mean(numbers: Sequence[float]) -> float:
     return sum(known) / len(known) if known else math.nan
 
 
-def _mean_curve(curves: Sequence[Curve]) -> tuple[Curve | None, Curve | None]:
-    """Return the mean curve and its limits; curves of other places are interpolated at those of the longest."""
+def _mean_curve(curves: Sequence[Curve], limits: Interval) -> tuple[Curve | None, Curve | None]:
+    """Return the mean curve and its intervals; curves of other places are interpolated at those of the longest.
+
+    ``limits`` are those of the metric; where all curves keep to them, the intervals do too.
+    """
     if not curves:
         return None, None
     x = max((c[0] for c in curves), key=len)
     rows = np.stack([y if np.array_equal(x, at) else np.interp(x, at, y) for at, y in curves])
     if len(rows) < 2:
         return (x, rows[0]), None
-    limits = [mean_interval(column) or (math.nan, math.nan) for column in rows.T]
-    return (x, rows.mean(axis=0)), (np.array([low for low, _ in limits]), np.array([high for _, high in limits]))
+    ends = np.array([mean_interval(column) or (math.nan, math.nan) for column in rows.T])
+    if limits[0] <= rows.min() and rows.max() <= limits[1]:
+        ends = np.clip(ends, *limits)
+    return (x, rows.mean(axis=0)), (ends[:, 0], ends[:, 1])
 
 
 def _finite(value: Any) -> Any:

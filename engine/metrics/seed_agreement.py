@@ -11,7 +11,7 @@ import numpy as np
 from ..registry import PREDICT, register
 from ..settings import Range
 from .score import Reading, undefined
-from .similarity import Likeness, likeness
+from .similarity import Comparing, likeness
 
 if TYPE_CHECKING:
     from .trial import Trial
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @register("metric", "seed-agreement", needs=PREDICT, source="Zhang et al. 2019, arXiv:1904.12991")
 @dataclass(frozen=True)
-class SeedAgreement:
+class SeedAgreement(Comparing):
     """Mean similarity between explanations of the same input with different seeds; 1 where the seed does not matter.
 
     Over all pairs of the explanation and ``seeds`` others. What a sampling method with too small a budget lacks.
@@ -28,12 +28,10 @@ class SeedAgreement:
     """
 
     better: ClassVar[str | None] = "higher"
-    range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     meaning: ClassVar[str] = "mean similarity between explanations with different seeds"
     cost: ClassVar[str] = "seeds explanations"
 
     seeds: Annotated[int, "number of other seeds", Range(1)] = 3
-    similarity: Annotated[Likeness, "how maps are compared"] = "spearman"
 
     def score(self, trial: Trial) -> Reading:
         """Explain with other seeds and compare all pairs."""

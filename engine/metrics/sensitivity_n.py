@@ -68,8 +68,8 @@ class SensitivityN:
     def _sizes(self, features: Features) -> list[int]:
         if self.sizes is None:
             return [int(n) for n in np.unique(np.rint(np.geomspace(1, max(1, 0.8 * features.size), 8)))]
-        if max(self.sizes) > features.size:
-            raise SettingError(f"sensitivity-n.sizes go up to the number of features, {features.size}")
+        if not self.sizes or max(self.sizes) > features.size:
+            raise SettingError(f"sensitivity-n.sizes are numbers from 1 to that of all features, {features.size}")
         return sorted(set(self.sizes))
 
     def _sets(self, trial: Trial, features: Features, n: int) -> Iterator[np.ndarray]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 
@@ -12,17 +13,22 @@ from ..errors import CapabilityError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Likeness = Literal["spearman", "absolute-spearman", "pearson", "kendall", "cosine", "ssim", "hog", "l1", "l2", "mse"]
+Likeness = Literal[
+    "spearman", "absolute-spearman", "pearson", "kendall", "cosine", "ssim", "raw-ssim", "hog", "l1", "l2", "mse"
+]
+DISTANCES = frozenset({"l1", "l2", "mse"})
 WINDOW = 7  # pixels, of SSIM; smaller maps get one window over all
 HOG_CELLS = 8  # along each side, at most
+LEAST_SIDE = 2 * HOG_CELLS  # pixels, of maps that HOG compares
 
 
 def likeness(a: np.ndarray, b: np.ndarray, kind: Likeness) -> float:
     """Return how alike two maps of the same shape are; NaN where that is undefined (a constant map, for instance).
 
     ``spearman``, ``pearson``, ``kendall`` and ``cosine`` compare values in [-1, 1]; ``absolute-spearman`` compares
-    magnitudes. ``ssim`` and ``hog`` are of pictures, each map scaled to 0..1 first as in Adebayo et al. 2018. ``l1``,
-    ``l2`` and ``mse`` are distances of the raw values: 0 for equal maps.
+    magnitudes. ``ssim`` and ``hog`` are of pictures, each map scaled to 0..1 first as in Adebayo et al. 2018;
+    ``raw-ssim`` takes maps as they are, for those that lie in 0..1 already. ``l1``, ``l2`` and ``mse`` are distances of
+    the raw values: 0 for equal maps.
     """
     x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     return _KINDS[kind](x, y)
@@ -106,9 +112,9 @@ def _ssim_of_scaled(x: np.ndarray, y: np.ndarray) -> float:
 
 def _hog(x: np.ndarray, y: np.ndarray) -> float:
     """Pearson correlation of histograms of oriented gradients, Dalal and Triggs 2005."""
-    if x.ndim != 2 or min(x.shape) < 2 * HOG_CELLS:
+    if x.ndim != 2 or min(x.shape) < LEAST_SIDE:
         raise CapabilityError(
-            f"HOG compares maps of at least {2 * HOG_CELLS} x {2 * HOG_CELLS} pixels, not {x.shape}",
+            f"HOG compares maps of at least {LEAST_SIDE} x {LEAST_SIDE} pixels, not {x.shape}",
             tip="use the similarity 'spearman' or 'ssim'",
         )
     if is_constant(x) or is_constant(y):
@@ -133,9 +139,36 @@ _KINDS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "kendall": _kendall,
     "cosine": _cosine,
     "ssim": _ssim_of_scaled,
+    "raw-ssim": ssim,
     "hog": _hog,
     "l1": lambda x, y: float(np.abs(x - y).sum()),
     "l2": lambda x, y: float(np.linalg.norm(x - y)),
     "mse": lambda x, y: float(np.mean((x - y) ** 2)),
 }
-DISTANCES = frozenset({"l1", "l2", "mse"})
+
+
+@dataclass(frozen=True)
+class Comparing:
+    """What metrics that compare maps have in common: how, and what follows for their range and the good end.
+
+    ``better`` of the metric is said of likeness; of distances it is the other end.
+    """
+
+    better: ClassVar[str | None] = None
+    range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
+
+    similarity: Annotated[Likeness, "how maps are compared; l1, l2 and mse are distances: 0 for equal maps"] = (
+        "spearman"
+    )
+
+    @property
+    def direction(self) -> str | None:
+        """Which end is good."""
+        if self.similarity not in DISTANCES or self.better is None:
+            return self.better
+        return {"higher": "lower", "lower": "higher"}[self.better]
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The least and the largest value there can be."""
+        return (0.0, math.inf) if self.similarity in DISTANCES else self.range

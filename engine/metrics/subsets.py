@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import SettingError
+from ..errors import SettingError, printable
+from ..masking.label_maps import as_array
 from .removal import is_still
 from .similarity import is_constant
 
@@ -47,14 +48,18 @@ class Effects:
 
 
 def effects(trial: Trial, features: Features, baseline: Any, of: Of, sets: Iterable[np.ndarray], count: int) -> Effects:
-    """Remove sets of features (batches of booleans (b, M), True for what is removed) and compare; streamed."""
+    """Remove sets of features (batches of booleans (b, M), True for what is removed) and compare; streamed.
+
+    The sets must not depend on the explanation: their scores serve all methods of a sample.
+    """
     phi = trial.attributions(features)
-    game = trial.game(features, baseline, of, expected=count)
+    game = trial.game(features, baseline, of, expected=count, shared=True)
     full = game.full
     sums: list[np.ndarray] = []
     drops: list[np.ndarray] = []
     for present, scores in game.stream(~chosen for chosen in sets):
-        sums.append(np.where(present, 0.0, phi).sum(axis=1))  # no product: its threads would wait for the model's cores
+        # no product of matrices: its threads would wait for the model's cores
+        sums.append(np.einsum("bm,m->b", ~present, phi, optimize=False))
         drops.append(full - scores)
     return Effects(np.concatenate(sums), np.concatenate(drops), full)
 
@@ -74,14 +79,18 @@ def drawn(rng: np.random.Generator, features: int, size: int, count: int) -> Ite
 
 
 def given_sets(sets: Any, features: int, metric: str) -> np.ndarray:
-    """Return sets that a user wrote, as booleans (K, features): rows of 0 and 1, or lists of feature numbers."""
+    """Return sets that a user wrote, as booleans (K, features): rows of true and false, or lists of feature numbers."""
+    if not isinstance(sets, list | tuple | np.ndarray) or not len(sets):
+        raise SettingError(f"{metric}.sets are lists of feature numbers, not {printable(sets)[:60]}")
     rows = np.zeros((len(sets), features), dtype=bool)
-    array = np.asarray(sets) if isinstance(sets, np.ndarray) else None
-    if array is not None and array.dtype == bool and array.shape == rows.shape:
-        return array
     for row, members in zip(rows, sets, strict=True):
-        numbers = [int(k) for k in np.ravel(members)]
-        if not numbers or min(numbers) < 0 or max(numbers) >= features:
-            raise SettingError(f"{metric}.sets name features from 0 to {features - 1}, not {numbers[:8]}")
-        row[numbers] = True
+        given = np.atleast_1d(as_array(members, f"{metric}.sets"))
+        if given.dtype == bool and given.shape == row.shape:
+            row[:] = given
+            continue
+        is_listed = given.dtype.kind in "iu" and given.ndim == 1 and given.size
+        if not is_listed or given.min() < 0 or given.max() >= features:
+            shown = printable(given.tolist())[:60]
+            raise SettingError(f"{metric}.sets name features from 0 to {features - 1}, not {shown}")
+        row[given] = True
     return rows

@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ..errors import CapabilityError, InputError, ModelError, SettingError, printable
+from ..errors import CapabilityError, printable
+from ..masking.background import Background
 from ..masking.choose import resolve_features
 from ..masking.layout import masked_inputs
+from ..memory import Memories
 from ..problem import Problem, Progress, Silence
-from ..rows import leading
+from ..rows import has_rows
+from ..scorer import Scorer
+from .attributions import Attributions, values_of
 from .probability import probability_target
-from .similarity import is_constant, pearson, spearman
+from .similarity import pearson, spearman
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -36,7 +40,7 @@ class Ledger:
     """What a metric has cost: rows of the model."""
 
     def __init__(self) -> None:
-        self.games: list[Game] = []
+        self.games: list[Game | Scorer] = []
         self.rows = 0
 
     @property
@@ -51,7 +55,8 @@ class Trial:
 
     ``target`` is what was explained. ``explainer`` makes the explanation again for (model, sample, target, seed); None
     where the attributions came as numbers. ``mask`` is True where the evidence is known to be, on the grid of ``map``;
-    None where that is not known. ``beside`` holds other methods' explanations of the same sample by name.
+    None where that is not known. ``beside`` holds other methods' explanations of the same sample by name, ``memories``
+    the scores that all methods of a sample need.
     """
 
     model: Model
@@ -65,6 +70,7 @@ class Trial:
     beside: Mapping[str, Explanation] = field(default_factory=dict)
     metric: str = ""
     ledger: Ledger = field(default_factory=Ledger)
+    memories: Memories = field(default_factory=Memories)
 
     @cached_property
     def inputs(self) -> dict[str, MaskedInput]:
@@ -78,51 +84,14 @@ class Trial:
         return next((e for e in order if e.name in self.values), order[0])
 
     @cached_property
-    def values(self) -> dict[str, np.ndarray]:
+    def attributed(self) -> Attributions:
+        """The attributions, by element and by feature."""
+        return Attributions.of(self.explanation, self.inputs, self.model, self.sample)
+
+    @property
+    def values(self) -> Mapping[str, np.ndarray]:
         """The attributions by input name, float64, batch axis first."""
-        return values_of(self.explanation, self.model, self.sample)
-
-    @cached_property
-    def shares(self) -> dict[str, np.ndarray]:
-        """The attributions of elements such that those of a feature add up to the feature's own value.
-
-        A method that gives features one value each writes it to all elements of the feature; here each gets its part.
-        Where all channels of an image carry the same number it is the pixel's, and each channel gets its part.
-        """
-        labels = {n: a for n, a in self._labels.items() if a.ndim == self.values[n].ndim}
-        if labels:
-            return self._parted(labels)
-        return {name: self._per_channel(name, array) for name, array in self.values.items()}
-
-    @cached_property
-    def _labels(self) -> dict[str, np.ndarray]:
-        """The features of the explanation itself, batch axis first; the words of a string have an axis more."""
-        found = {n: a for n, a in self.explanation.feature_labels.items() if n in self.values}
-        return {
-            n: leading({n: a}, self.model.inputs)[n] if a.ndim <= self.values[n].ndim else a for n, a in found.items()
-        }
-
-    def _own(self, features: Features) -> np.ndarray | None:
-        """Return the explanation's own value of each feature (M,), where these are its own features."""
-        found = self.explanation.feature_values
-        if found is None or len(found) != features.size or self._labels.keys() != features.labels.keys():
-            return None
-        same = all(np.array_equal(self._labels[name], labels) for name, labels in features.labels.items())
-        return np.asarray(found, dtype=np.float64) if same else None
-
-    def _parted(self, labels: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        whole = {n: np.broadcast_to(a, self.values[n].shape) for n, a in labels.items()}
-        most = max(int(a.max()) for a in whole.values()) + 1
-        counts = sum(np.bincount(a[a >= 0].ravel(), minlength=most) for a in whole.values())
-        sizes = np.append(counts, 1)  # label -1, always present, has the value 0
-        return {n: self.values[n] / sizes[whole[n]] if n in whole else a for n, a in self.values.items()}
-
-    def _per_channel(self, name: str, array: np.ndarray) -> np.ndarray:
-        axes = self.inputs[name].axes("C") if name in self.inputs and self.inputs[name].is_image else ()
-        if not axes or array.shape[axes[0]] < 2:
-            return array
-        first = np.take(array, [0], axis=axes[0])
-        return np.asarray(array / array.shape[axes[0]] if bool((array == first).all()) else array)
+        return self.attributed.values
 
     def features(self, setting: Any, image: str = "pixels") -> Features:
         """Return what is removed: ``auto`` is ``image`` for images, and what methods take by default for the rest.
@@ -144,17 +113,11 @@ class Trial:
 
     def attributions(self, features: Features) -> np.ndarray:
         """Return the value of each feature (M,): the sum over its elements of their shares."""
-        own = self._own(features)
-        return _summed(features, self.shares) if own is None else own
+        return self.attributed.summed(features)
 
     def levels(self, features: Features) -> np.ndarray:
         """Return how high the map is on each feature (M,), the mean over its elements; what rankings go by."""
-        own = self._own(features)
-        if own is not None:
-            return own
-        ones = {name: np.ones_like(array) for name, array in self.values.items()}
-        found: np.ndarray = _summed(features, self.values) / np.maximum(_summed(features, ones), 1)
-        return found
+        return self.attributed.averaged(features)
 
     @cached_property
     def map(self) -> np.ndarray:
@@ -183,14 +146,6 @@ class Trial:
         found: np.ndarray = stacked[0] if same else stacked.sum(axis=0)
         return found
 
-    @property
-    def is_constant(self) -> bool:
-        """Say whether the map is the same everywhere, so that it ranks nothing."""
-        return all(is_constant(v) for v in self.values.values()) and len({float(v.flat[0]) for v in self._some()}) < 2
-
-    def _some(self) -> list[np.ndarray]:
-        return [v for v in self.values.values() if v.size]
-
     def target_of(self, of: Of) -> Target:
         """Return what is measured: the explained score, or the probability of the explained class.
 
@@ -207,8 +162,18 @@ class Trial:
             )
         return found or self.target
 
-    def game(self, features: Features, baseline: Any, of: Of = "score", expected: int = 0) -> Game:
-        """Return the game of ``features`` on ``baseline`` (a setting), which counts its rows for this metric."""
+    def limits_of(self, of: Of) -> tuple[float, float] | None:
+        """Return the least and largest number there can be, 0 and 1 of a probability; None where none is known."""
+        return (0.0, 1.0) if self.target_of(of).space == "probability" else None
+
+    def game(
+        self, features: Features, baseline: Any, of: Of = "score", expected: int = 0, *, shared: bool = False
+    ) -> Game:
+        """Return the game of ``features`` on ``baseline`` (a setting), which counts its rows for this metric.
+
+        ``shared`` is for coalitions that do not depend on the explanation: for each method they would be the same, and
+        are run for the first one only.
+        """
         problem = Problem(
             model=self.model,
             sample=self.sample,
@@ -218,7 +183,7 @@ class Trial:
             seed=self.seed,
             progress=self.progress,
         )
-        game = problem.game(features, expected)
+        game = problem.game(features, expected, self.memories if shared else None)
         self.ledger.games.append(game)
         return game
 
@@ -227,40 +192,26 @@ class Trial:
 
         Inputs that are left out stay as they are. Raises ``ModelError`` where a score is not finite.
         """
-        target = self.target_of(of)
-        runner = self.model.runner(target, self.sample.feeds, expected=expected)
         self.progress.start(self.metric, expected)
-        found: list[np.ndarray] = []
-        for scores, count in runner.stream(self._whole(rows, runner.variant.has_rows, runner.batch)):
-            if scores is None or not np.isfinite(scores).all():
-                raise ModelError(
-                    f"the score of target '{printable(target.text)}' is not finite on an input of {self.metric}",
-                    tip="the model overflows on changed inputs; choose smaller changes",
-                )
-            self.ledger.rows += count
-            self.progress.advance(count)
-            found.append(scores)
+        feeds = self.sample.feeds
+        scorer = Scorer(self.model, self.target_of(of), feeds, expected=expected, progress=self.progress.advance)
+        self.ledger.games.append(scorer)
+        found = [scores for scores, _ in scorer.stream((row, None) for row in self._whole(rows, scorer.batch))]
         return np.concatenate(found) if found else np.empty(0)
 
-    def _whole(
-        self, rows: Iterable[Mapping[str, np.ndarray]], has_rows: Callable[[str], bool], batch: int
-    ) -> Iterator[tuple[dict[str, np.ndarray], int]]:
-        feeds = self.sample.feeds
+    def _whole(self, rows: Iterable[Mapping[str, np.ndarray]], batch: int) -> Iterator[dict[str, np.ndarray]]:
+        """Yield batches of all inputs, those that are left out as they are."""
+
+        def part(name: str, feed: np.ndarray, changed: Mapping[str, np.ndarray], chosen: range) -> np.ndarray:
+            if name in changed:
+                return np.ascontiguousarray(changed[name][chosen.start : chosen.stop], dtype=feed.dtype)
+            return np.repeat(feed, len(chosen), axis=0) if has_rows(name, self.model.inputs) else feed
+
         for changed in rows:
             count = len(next(iter(changed.values())))
             for start in range(0, count, batch):
-                size = min(batch, count - start)
-                yield (
-                    {
-                        name: np.ascontiguousarray(changed[name][start : start + size], dtype=feed.dtype)
-                        if name in changed
-                        else np.repeat(feed, size, axis=0)
-                        if has_rows(name)
-                        else feed
-                        for name, feed in feeds.items()
-                    },
-                    size,
-                )
+                chosen = range(start, min(start + batch, count))
+                yield {name: part(name, feed, changed, chosen) for name, feed in self.sample.feeds.items()}
 
     def again(
         self,
@@ -298,60 +249,31 @@ class Trial:
             )
         return found
 
+    @cached_property
+    def reaches(self) -> dict[str, np.ndarray]:
+        """How far the numbers of each of ``floats`` reach, as arrays that broadcast to it.
 
-def values_of(explanation: Explanation, model: Model, sample: Sample) -> dict[str, np.ndarray]:
-    """Return an explanation's values by input name, batch axis first.
+        In general from the least to the largest number of the input. Columns of a table have units of their own: theirs
+        is the reach of the background data, or the number's own size where there are none.
+        """
+        background = Background(self.model, self.inputs, self.seed)
+        found = {}
+        for name, feed in self.floats().items():
+            if not self.inputs[name].is_table:
+                found[name] = np.array(reach(feed))
+                continue
+            rows = background.rows.get(name) if background.is_known else None
+            size = np.abs(feed) if rows is None else np.nanmax(rows, axis=0) - np.nanmin(rows, axis=0)
+            found[name] = np.where(size > 0, size, 1.0)
+        return found
 
-    Raises ``CapabilityError`` where it is of other tensors, ``InputError`` where shapes differ or numbers are not
-    finite.
-    """
-    known = {i.name for i in model.inputs}
-    other = next((name for name in explanation.values if name not in known), None)
-    if other is not None or not explanation.values:
-        raise CapabilityError(
-            f"this explanation is of the tensor '{printable(other)}', not of the inputs",
-            tip="metrics mask inputs; for class activation maps leave upsample=true",
-        )
-    found = {}
-    for name, array in explanation.values.items():
-        try:
-            placed = leading({name: np.asarray(array, dtype=np.float64)}, model.inputs)[name]
-        except (IndexError, ValueError):
-            placed = np.asarray(array, dtype=np.float64)
-        if placed.shape != sample.feeds[name].shape:
-            raise InputError(
-                f"the explanation has the shape {array.shape} for input '{printable(name)}', "
-                f"which is {sample.feeds[name].shape}",
-                tip="explanation and input must belong together",
-            )
-        if not np.isfinite(placed).all():
-            raise InputError(f"the explanation of input '{printable(name)}' holds numbers that are not finite")
-        found[name] = placed
-    return found
+
+def reach(feed: np.ndarray) -> float:
+    """Return how far the numbers of an input reach, from the smallest to the largest; 1 where they are all equal."""
+    spread = float(np.nanmax(feed)) - float(np.nanmin(feed))
+    return spread if spread > 0 else 1.0
 
 
 def correlation_of(kind: Correlation, x: np.ndarray, y: np.ndarray) -> float:
     """Return the linear or rank correlation; NaN where it is undefined."""
     return pearson(x, y) if kind == "pearson" else spearman(x, y)
-
-
-def _summed(features: Features, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Add up arrays by input name over the elements of each feature (M,)."""
-    total = np.zeros(features.size)
-    missing = [n for n in features.labels if n not in arrays]
-    if missing:
-        raise SettingError(
-            f"the explanation has no values for input '{printable(missing[0])}', which the features include",
-            tip="give features of the inputs that were explained",
-        )
-    for name, labels in features.labels.items():
-        array = arrays[name]
-        if labels.ndim > array.ndim:
-            raise CapabilityError(
-                f"the parts of the string in input '{printable(name)}' are not those that were explained",
-                tip="give the metric the features of the method, or attributions by word from a method of onnxplain",
-            )
-        where = np.broadcast_to(labels, array.shape).ravel()
-        kept = where >= 0
-        total += np.bincount(where[kept], weights=array.ravel()[kept], minlength=features.size)
-    return total

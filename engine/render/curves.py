@@ -43,8 +43,8 @@ AXES = {
 }
 
 
-def curves(scores: Sequence[Score], title: str = "") -> Figure:
-    """Return a figure of all scores that have a curve. Raises ``SettingError`` where none has."""
+def curves(scores: Sequence[Score], *, title: str | bool = True) -> Figure:
+    """Return a figure of all scores that have a curve; ``title`` may be a text. ``SettingError`` where none has."""
     shown = [s for s in scores if s.curve is not None]
     if not shown:
         raise SettingError("no metric of this evaluation has a curve to draw")
@@ -58,17 +58,16 @@ def curves(scores: Sequence[Score], title: str = "") -> Figure:
     lines = _key_lines(methods, wide - 2 * MARGIN)
     count = max(len(s.samples) for s in shown)
     notes = wrapped(_note(count), wide - 2 * MARGIN, SMALL)
-    head = MARGIN + 0.55 + KEY * len(lines)
+    key = MARGIN + (0.55 if title else 0.0)
+    head = key + KEY * len(lines)
     sheet = Sheet(wide, head + rows * (ABOVE + TALL + BELOW) + height_of(len(notes), SMALL) + FOOT)
     own = sum(name not in CONTROLS for name in methods)
     inputs = "1 input" if count == 1 else f"{count} inputs"
-    write_title(
-        sheet,
-        title or "Curves of the evaluation",
-        f"{own} method{'' if own == 1 else 's'} and {len(methods) - own} controls on {inputs}",
-    )
+    if title:
+        subtitle = f"{own} method{'' if own == 1 else 's'} and {len(methods) - own} controls on {inputs}"
+        write_title(sheet, title if isinstance(title, str) else "Curves of the evaluation", subtitle)
     styles = _styles(methods)
-    _write_key(sheet, lines, styles)
+    _write_key(sheet, key, lines, styles)
     for k, metric in enumerate(metrics):
         row, column = divmod(k, across)
         box = (MARGIN + column * panel + LEFT, head + row * (ABOVE + TALL + BELOW) + ABOVE, WIDE, TALL)
@@ -108,10 +107,10 @@ def _key_lines(methods: Sequence[str], room: float) -> list[list[tuple[str, floa
 
 
 def _write_key(
-    sheet: Sheet, lines: Sequence[Sequence[tuple[str, float]]], styles: dict[str, tuple[str, object]]
+    sheet: Sheet, begin: float, lines: Sequence[Sequence[tuple[str, float]]], styles: dict[str, tuple[str, object]]
 ) -> None:
     for k, line in enumerate(lines):
-        top = MARGIN + 0.55 + k * KEY
+        top = begin + k * KEY
         for name, left in line:
             axes = sheet.axes(MARGIN + left, top, 0.34, 0.14)
             axes.set_axis_off()

@@ -9,9 +9,11 @@ import pytest
 import onnxplain
 from onnxplain import InputError
 from onnxplain.engine.comparison import Comparison, identity_of, ranked
-from onnxplain.engine.evaluate import chosen_metrics
 from onnxplain.engine.explain import samples_of
-from onnxplain.engine.journal import Journal
+from onnxplain.engine.game import Game
+from onnxplain.engine.journal import Identity, Journal
+from onnxplain.engine.memory import Memories
+from onnxplain.engine.metrics.chosen import chosen_metrics
 from onnxplain.engine.metrics.score import Score
 
 METRICS = ["deletion", "infidelity", "sparseness"]
@@ -64,6 +66,25 @@ def test_the_best_method_comes_first(whole):
     assert deletion == sorted(deletion)
 
 
+def test_what_all_methods_need_is_run_for_the_first_one_only(whole, model, samples, monkeypatch):
+    rows, fill = [], Game._fill
+
+    def counting(game, coalitions, buffers):
+        rows.append(len(coalitions))
+        return fill(game, coalitions, buffers)
+
+    monkeypatch.setattr(Game, "_fill", counting)
+    again = opened(model, None)
+    again.add(samples[0])
+    shared = sum(rows)
+    rows.clear()
+    monkeypatch.setattr(Memories, "of", lambda *_: None)
+    alone = opened(model, None)
+    alone.add(samples[0])
+    assert sum(rows) - shared == 3 * 256  # the sets of infidelity, which are the same for all four
+    assert numbers(again) == numbers(alone)
+
+
 def test_numbers_are_those_of_evaluate(whole, model, samples):
     scores = onnxplain.evaluate(model, samples, "rise", METRICS, masks=50)
     assert {s.metric: s.samples for s in scores} == {m: v[0] for (m, n), v in numbers(whole).items() if n == "rise"}
@@ -107,9 +128,53 @@ def test_more_inputs_may_be_added(model, samples, tmp_path):
 
 @pytest.mark.parametrize(("given", "named"), [({"seed": 1}, "seed"), ({"target": "3"}, "target")])
 def test_results_of_other_settings_are_not_mixed_in(given, named, model, samples, tmp_path):
-    opened(model, tmp_path / "j.jsonl")
-    with pytest.raises(InputError, match=f"an evaluation with another {named}"):
-        opened(model, tmp_path / "j.jsonl", **given)
+    first = opened(model, tmp_path / "j.jsonl")
+    first.add(samples[0])
+    other = opened(model, tmp_path / "j.jsonl", **given)
+    assert OPEN[tmp_path / "j.jsonl"].others == {named: 12}
+    other.add(samples[0])
+    assert other.reused == 0
+    again = opened(model, tmp_path / "j.jsonl")  # both are in the file
+    again.add(samples[0])
+    assert again.reused == 12
+    assert numbers(again) == numbers(first)
+
+
+@pytest.mark.parametrize(
+    ("method", "metric", "reused"),
+    [({"masks": 60}, {}, 9), ({}, {"samples": 100}, 8), ({"masks": 60}, {"samples": 9}, 6)],
+)
+def test_only_what_depends_on_a_changed_setting_is_computed_anew(method, metric, reused, model, samples, tmp_path):
+    def comparison(methods, metrics):
+        chosen = chosen_metrics(metrics)
+        identity = identity_of(model, methods, chosen, target="top", seed=0, version="1")
+        journal = Journal(tmp_path / "j.jsonl", identity)
+        found = Comparison(model, methods, chosen, journal=journal)
+        found.add(samples[0])
+        journal.close()
+        return found, journal
+
+    metrics = {name: {} for name in METRICS}
+    comparison(METHODS, metrics)
+    methods = METHODS | {"rise": {**METHODS["rise"], **method}}
+    found, journal = comparison(methods, metrics | {"infidelity": metric})
+    assert found.reused == reused
+    assert set(journal.others) == {f"settings of {n}" for n, v in (("rise", method), ("infidelity", metric)) if v}
+
+
+def test_a_file_that_a_setting_names_counts_by_what_it_holds(model, tmp_path):
+    labels = tmp_path / "labels.npy"
+    chosen = chosen_metrics([("deletion", {"features": str(labels)})])
+
+    def digests():
+        found = identity_of(model, METHODS, chosen, target="top", seed=0, version="1")
+        return found.of("rise", "deletion")
+
+    np.save(labels, np.zeros((8, 8), int))
+    first = digests()
+    assert digests() == first
+    np.save(labels, np.eye(8, dtype=int))
+    assert {name for name, value in digests().items() if value != first[name]} == {"settings of the metric"}
 
 
 def test_a_file_of_someone_else_is_left_alone(model, tmp_path):
@@ -123,7 +188,7 @@ def test_a_file_of_someone_else_is_left_alone(model, tmp_path):
 def test_a_damaged_line_is_computed_again_and_counted(model, samples, tmp_path):
     opened(model, tmp_path / "j.jsonl").add(samples[0])
     text = (tmp_path / "j.jsonl").read_text().splitlines()
-    text[3], text[5] = "{", json.dumps({"key": json.loads(text[5])["key"], "reading": {"value": "x"}})
+    text[3], text[5] = "{", json.dumps(json.loads(text[5]) | {"reading": {"value": "x"}})
     (tmp_path / "j.jsonl").write_text("\n".join(text) + "\n")
     again = opened(model, tmp_path / "j.jsonl")
     assert again._journal.dropped == 1
@@ -132,19 +197,21 @@ def test_a_damaged_line_is_computed_again_and_counted(model, samples, tmp_path):
 
 
 def test_a_folder_in_use_is_refused_until_it_is_free(tmp_path):
-    first = Journal(tmp_path / "j.jsonl", {"seed": 1})
+    first = Journal(tmp_path / "j.jsonl", Identity())
     with pytest.raises(InputError, match="another evaluation is writing to this folder"):
-        Journal(tmp_path / "j.jsonl", {"seed": 1})
+        Journal(tmp_path / "j.jsonl", Identity())
     first.close()
     first.close()
-    with pytest.raises(InputError, match="another seed"):
-        Journal(tmp_path / "j.jsonl", {"seed": 2})
-    Journal(tmp_path / "j.jsonl", {"seed": 1}).close()  # a refused journal holds no lock
+    (tmp_path / "j.jsonl").write_text("of someone else")
+    with pytest.raises(InputError, match="not the journal of an evaluation"):
+        Journal(tmp_path / "j.jsonl", Identity())
+    (tmp_path / "j.jsonl").unlink()
+    Journal(tmp_path / "j.jsonl", Identity()).close()  # a refused journal holds no lock
 
 
 def test_there_must_be_something_to_resume(tmp_path):
     with pytest.raises(InputError, match="nothing to resume"):
-        Journal(tmp_path / "j.jsonl", {}, must_exist=True)
+        Journal(tmp_path / "j.jsonl", Identity(), must_exist=True)
 
 
 def test_what_a_method_cannot_have_is_a_failure_of_that_cell_alone(model, samples):
@@ -163,6 +230,25 @@ def test_methods_are_compared_with_each_other_and_not_with_controls(model, sampl
     assert parts["occlusion"].keys() == {"rise"}
     assert parts["rise"]["occlusion"] == pytest.approx(parts["occlusion"]["rise"])
     assert parts["random"].keys() == {"occlusion", "rise"}
+
+
+def test_an_input_that_fails_for_one_method_stays_in_its_place_so_that_gates_compare_the_same_inputs(model, samples):
+    """An explanation of the second of three inputs only: the others fail, and no other input's numbers move there."""
+    from onnxplain.engine.maker import saved
+    from onnxplain.engine.metrics.gates import judged, read_gate
+
+    made = onnxplain.explain(model, samples[1], "occlusion", window=2)
+    comparison = Comparison(model, saved([made]), chosen_metrics(["deletion"]))
+    for sample in samples:
+        comparison.add(sample)
+    found = {s.method: s for s in comparison.scores()}
+    assert [math.isnan(v) for v in found["occlusion"].samples] == [True, False, True]
+    assert len(found["random"].samples) == 3
+    assert found["occlusion"].notes[0] == "2 of 3 samples have no value and are left out"
+    assert [f.source for f in comparison.failures] == [samples[0].source, samples[2].source]
+    (verdict,) = judged(read_gate("deletion<random"), comparison.scores(), comparison.controls)
+    assert verdict.outcome == "not established"
+    assert verdict.difference == pytest.approx(found["occlusion"].value - found["random"].samples[1])
 
 
 def test_scores_without_a_value_come_last():

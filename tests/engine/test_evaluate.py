@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 import onnxplain
-from onnxplain import CapabilityError, InputError, SettingError
+from onnxplain.engine.metrics.score import gathered
 from oracles.graphs import linear, random_convolutions, random_dense
 from small_graphs import affine
 
@@ -32,7 +32,8 @@ def test_several_inputs_are_averaged_with_an_interval(digits, pictures):
     values = np.array(score.samples)
     assert score.value == pytest.approx(values.mean())
     half = 4.302653 * values.std(ddof=1) / math.sqrt(3)  # Student's t of two degrees of freedom
-    assert score.interval == pytest.approx((values.mean() - half, values.mean() + half))
+    assert score.range == (0, 1)  # a probability
+    assert score.interval == pytest.approx((max(0, values.mean() - half), values.mean() + half))
     assert score.standard_error == pytest.approx(values.std(ddof=1) / math.sqrt(3))
     assert score.evaluations == 3 * 65
     x, y = score.curve
@@ -54,6 +55,20 @@ def test_a_metric_that_samples_tells_its_own_error_for_one_input():
     # the gap is 0.5 where the first feature is removed, half of the time: squares of 0.25 or 0
     assert score.value == pytest.approx(0.125, abs=0.02)
     assert score.standard_error == pytest.approx(0.125 / math.sqrt(400), rel=0.05)
+
+
+def test_lists_of_numbers_are_the_attributions_and_the_mask_of_a_single_input():
+    metrics = [("deletion", {"baseline": 0}), ("relevance-mass", {"signs": "signed"})]
+    x, phi = [1, 1, 1, 1], [4, 2, 1, -1]
+    for given in (phi, [phi]):
+        mask = [[True, True, False, False]]
+        deletion, mass = onnxplain.evaluate(linear(WEIGHTS), x, given, metrics, target=0, mask=mask)
+        assert (deletion.value, mass.value) == pytest.approx((1, 1))
+    picture, values, mask = np.ones((1, 1, 5, 5), np.float32), np.zeros((5, 5)), np.zeros((5, 5), int)
+    values[:3, :3], mask[:2, :3] = [[5, -4, 1], [2, 3, 0], [-1, 4, 0]], [[1, 1, 0], [0, 1, 0]]
+    onnx = random_convolutions(0, side=5, channels=1)
+    (rank,) = onnxplain.evaluate(onnx, picture, values.tolist(), ["relevance-rank"], mask=mask.tolist())
+    assert rank.value == pytest.approx(2 / 3)
 
 
 def test_an_explanation_is_judged_as_it_is(digits, pictures):
@@ -163,133 +178,51 @@ def test_readings_survive_being_written():
     assert (again.parts, again.notes, again.evaluations, again.seconds) == ({"a": -math.inf}, ("why",), 7, 0.5)
 
 
-class TestUndefined:
-    """A number that means nothing is NaN, and a note says why."""
-
-    METRICS = ("deletion", "insertion", "pixel-flipping", "region-perturbation", "monotonicity", "average-drop")
-
-    @pytest.mark.parametrize("metric", [*METRICS, "mu-fidelity", "faithfulness-estimate", "occlusion-rank-correlation"])
-    def test_a_constant_map_ranks_nothing(self, metric):
-        (score,) = onnxplain.evaluate(linear(WEIGHTS), X, np.ones(4), [metric], target=0)
-        assert math.isnan(score.value)
-        assert "constant" in score.notes[0] or "same number" in score.notes[0]
-
-    @pytest.mark.parametrize(
-        "metric",
-        [*METRICS[:-1], "infidelity", "mu-fidelity", "sensitivity-n", "faithfulness-estimate", "non-sensitivity"],
-    )
-    def test_a_score_that_does_not_move_is_said_to(self, metric):
-        still = linear((0, 0, 0, 0), bias=3)
-        (score,) = onnxplain.evaluate(still, X, np.array([3.0, 1, 2, 4]), [metric], target=0)
-        assert math.isnan(score.value)
-        assert "move" in score.notes[0]
-
-    def test_samples_without_a_value_are_left_out_and_counted(self):
-        rows = np.concatenate([X, 2 * X, 3 * X])
-        maps = [np.array([1.0, 2, 3, 4]), np.ones(4), np.array([4.0, 2, 1, -1])]
-        (score,) = onnxplain.evaluate(linear(WEIGHTS), rows, maps, ["deletion"], target=0)
-        assert score.notes[0] == "1 of 3 samples have no value and are left out"
-        assert score.value == pytest.approx(np.mean([score.samples[0], score.samples[2]]))
-        assert score.interval is not None
+def test_the_intervals_of_a_curve_keep_to_what_there_can_be():
+    """Two curves of probabilities far apart: their interval would reach below 0 and above 1."""
+    readings = [onnxplain.Reading(v, (np.arange(2.0), np.array([v, v])), limits=(0, 1)) for v in (0.2, 0.9)]
+    known = {"better": "lower", "is_share": False, "settings": {}}
+    score = gathered("m", "n", readings, limits=(-math.inf, math.inf), **known)
+    np.testing.assert_array_equal(np.stack(score.curve_interval), [[0, 0], [1, 1]])
+    assert score.range == (0, 1)
+    mixed = gathered("m", "n", [*readings, onnxplain.Reading(5.0)], limits=(-math.inf, math.inf), **known)
+    assert mixed.range == (-math.inf, math.inf)
 
 
-class TestRefused:
-    def test_completeness_of_a_method_that_promises_none(self, digits, pictures):
-        with pytest.raises(CapabilityError, match="occlusion does not promise completeness"):
-            onnxplain.evaluate(digits, pictures[0], "occlusion", ["completeness"])
-
-    def test_completeness_of_a_method_that_does(self):
-        (score,) = onnxplain.evaluate(random_dense(0, 6), np.ones((1, 6), np.float32), "kernel-shap", ["completeness"])
-        assert score.value < 1e-6
-        assert score.parts["score difference"] != 0
-
-    def test_an_explanation_of_another_model(self):
-        made = onnxplain.explain(random_dense(0, 4), X, "ablation", target=0)
-        with pytest.raises(InputError, match="another model: its digest differs"):
-            onnxplain.evaluate(random_dense(1, 4), X, made, ["deletion"])
-
-    def test_an_explanation_of_another_input(self):
-        made = onnxplain.explain(random_dense(0, 4), X, "ablation", target=0)
-        with pytest.raises(InputError, match="another input"):
-            onnxplain.evaluate(random_dense(0, 4), X + 1, made, ["deletion"])
-
-    def test_an_explanation_of_another_target(self):
-        made = onnxplain.explain(random_dense(0, 4), X, "ablation", target=0)
-        with pytest.raises(InputError, match="of target '0', not of '1'"):
-            onnxplain.evaluate(random_dense(0, 4), X, made, ["deletion"], target=1)
-
-    def test_an_explanation_without_its_manifest(self):
-        made = onnxplain.explain(random_dense(0, 4), X, "ablation", target=0)
-        bare = dataclasses.replace(made, manifest={})
-        with pytest.raises(InputError, match="manifest of this explanation is not whole"):
-            onnxplain.evaluate(random_dense(0, 4), X, bare, ["deletion"])
-
-    def test_attributions_of_another_shape(self):
-        with pytest.raises(OnnxplainErrors, match=r"\(5,\)"):
-            onnxplain.evaluate(linear(WEIGHTS), X, np.ones(5), ["deletion"], target=0)
-
-    def test_attributions_that_are_not_finite(self):
-        with pytest.raises(InputError, match="not finite"):
-            onnxplain.evaluate(linear(WEIGHTS), X, np.array([1, np.nan, 2, 3]), ["deletion"], target=0)
-
-    def test_attributions_that_came_as_numbers_cannot_be_made_again(self):
-        with pytest.raises(CapabilityError, match="came as numbers alone"):
-            onnxplain.evaluate(linear(WEIGHTS), X, np.arange(4.0), ["max-sensitivity"], target=0)
-
-    def test_as_many_explanations_as_inputs(self):
-        with pytest.raises(InputError, match="2 explanations were given for 1 inputs"):
-            onnxplain.evaluate(linear(WEIGHTS), X, [np.ones(4)] * 2, ["deletion"], target=0)
-        with pytest.raises(InputError, match="one explanation was given for 2 inputs"):
-            onnxplain.evaluate(linear(WEIGHTS), np.repeat(X, 2, axis=0), np.ones(4), ["deletion"], target=0)
-
-    def test_a_mask_of_another_size(self, digits, pictures):
-        with pytest.raises(InputError, match="the mask has the size 4 x 4, the map 8 x 8"):
-            onnxplain.evaluate(digits, pictures[0], "occlusion", ["pointing-game"], mask=np.eye(4))
-
-    @pytest.mark.parametrize(("box", "match"), [((0, 0, 9, 4), "not within the image"), ((3, 3, 3, 5), "not within")])
-    def test_a_box_outside_the_image(self, digits, pictures, box, match):
-        with pytest.raises(InputError, match=match):
-            onnxplain.evaluate(digits, pictures[0], "occlusion", ["pointing-game"], mask=box)
-
-    @pytest.mark.parametrize(("mask", "match"), [(np.zeros((8, 8)), "nothing"), (np.ones((8, 8)), "everything")])
-    def test_a_mask_that_says_nothing(self, digits, pictures, mask, match):
-        with pytest.raises(InputError, match=f"the mask covers {match}"):
-            onnxplain.evaluate(digits, pictures[0], "occlusion", ["pointing-game"], mask=mask)
-
-    def test_localisation_without_a_mask(self, digits, pictures):
-        with pytest.raises(CapabilityError, match="needs to know where the evidence is"):
-            onnxplain.evaluate(digits, pictures[0], "occlusion", ["pointing-game"])
-
-    @pytest.mark.parametrize(
-        ("metrics", "match"),
-        [
-            (["deletoin"], "no metric called 'deletoin'"),
-            (["rise"], "is an explainer, not a metric"),
-            ([("deletion", {"stepps": 3})], "deletion has no setting 'stepps'"),
-            ([("deletion", {"steps": 0})], "deletion.steps must be 1 to 100000"),
-            (["deletion", "deletion"], "asked for twice"),
-            ([], "no metric was asked for"),
-        ],
-    )
-    def test_metrics_that_are_not_there(self, metrics, match):
-        with pytest.raises(SettingError, match=match):
-            onnxplain.evaluate(linear(WEIGHTS), X, np.arange(4.0), metrics, target=0)
-
-    def test_a_probability_where_there_is_none(self):
-        with pytest.raises(CapabilityError, match="no class with a probability"):
-            onnxplain.evaluate(linear(WEIGHTS), X, np.arange(4.0), [("deletion", {"of": "probability"})], target=0)
-
-    def test_settings_of_a_method_where_none_was_named(self):
-        with pytest.raises(SettingError, match="no method was named"):
-            onnxplain.evaluate(linear(WEIGHTS), X, np.arange(4.0), ["deletion"], target=0, window=2)
-
-    def test_a_map_at_a_hidden_tensor(self, digits, pictures):
-        made = onnxplain.explain(digits, pictures[0], "eigen-cam", upsample=False)
-        with pytest.raises(CapabilityError, match="not of the inputs"):
-            onnxplain.evaluate(digits, made.sample, made, ["deletion"])
+def test_controls_are_judged_on_the_target_of_the_explanation(digits, pictures):
+    made = onnxplain.explain(digits, pictures[0], "occlusion", target=5)
+    metrics = [("deletion", {"of": "score"})]
+    scores = onnxplain.evaluate(digits, made.sample, made, metrics, controls=True)
+    assert [s.method for s in scores] == ["occlusion", "random", "edges"]
+    assert [s.parts["score"] for s in scores] == pytest.approx([made.score] * 3)
 
 
-OnnxplainErrors = (InputError, SettingError)
+@pytest.mark.parametrize("plugin", onnxplain.methods("metric"), ids=lambda plugin: plugin.name)
+def test_every_metric_says_what_its_numbers_mean(plugin):
+    facts = plugin.to_json()
+    assert facts["better"] in {"higher", "lower", None}
+    assert len(facts["range"]) == 2
+    assert facts["meaning"]
+    assert facts["cost"]
+    assert plugin.source
+
+
+def test_a_mistake_of_a_metric_names_it(digits, pictures):
+    from onnxplain.engine.registry import unregister
+
+    @onnxplain.register("metric", "faulty", source="a test")
+    @dataclasses.dataclass(frozen=True)
+    class Faulty:
+        """Divides by nothing."""
+
+        def score(self, _):
+            return 1 / 0
+
+    try:
+        with pytest.raises(onnxplain.OnnxplainError, match="faulty failed: ZeroDivisionError"):
+            onnxplain.evaluate(digits, pictures[0], "occlusion", ["faulty"])
+    finally:
+        unregister("faulty")
 
 
 def test_logits_of_a_classifier_by_its_spec_become_probabilities(tmp_path):

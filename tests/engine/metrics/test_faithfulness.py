@@ -1,13 +1,13 @@
 """Faithfulness: what the oracles' rows do not say: images, shares, controls, the cost."""
 
-import itertools
 import math
 
 import numpy as np
 import pytest
+from onnx import helper
 
 import onnxplain
-from oracles.graphs import linear, quadratic, random_convolutions, random_dense, triple_sum
+from oracles.graphs import linear, model, random_convolutions, random_dense, triple_sum
 
 IMAGE = np.random.default_rng(0).random((1, 1, 5, 5)).astype(np.float32)
 
@@ -50,9 +50,9 @@ def test_the_order_of_a_coarse_map_is_that_of_its_values_and_not_of_the_size_of_
 
 def test_rank_by_magnitude():
     x, phi = np.ones((1, 3), np.float32), np.array([1.0, -5, 2])
-    model = linear((1, -5, 2))
+    onnx = linear((1, -5, 2))
     signed, magnitude = (
-        onnxplain.evaluate(model, x, phi, [("deletion", {"rank": rank})], target=0)[0].curve[1]
+        onnxplain.evaluate(onnx, x, phi, [("deletion", {"rank": rank})], target=0)[0].curve[1]
         for rank in ("signed", "absolute")
     )
     np.testing.assert_allclose(signed, [-2, -4, -5, 0], atol=1e-6)
@@ -66,44 +66,6 @@ def test_regions_of_an_image_are_squares_that_become_noise(digits, zero):
     assert score.curve[1][0] == pytest.approx(0, abs=1e-5)
     (other,) = onnxplain.evaluate(digits, zero, "occlusion", metrics, window=2, seed=1)
     assert other.value != score.value
-
-
-def test_exact_shapley_values_of_a_product_have_the_infidelity_of_an_enumeration():
-    """phi of x1 x2 + x3 is (1, 1, 3) at (1, 2, 3); over all sets the gaps are 1 for {1} and {2}, and with 3."""
-    x = np.array([[1, 2, 3]], np.float32)
-    model = quadratic(3, {2: 1}, {(0, 1): 1})
-    metrics = [("infidelity", {"samples": 4000})]
-    (score,) = onnxplain.evaluate(model, x, "exact-shapley", metrics, target=0, baseline=0)
-    # half of the features at random, the empty set replaced by one feature: {1} {2} {3} {12} {13} {23} {123} and again
-    expected = np.mean(
-        [
-            (s @ [1, 1, 3] - (5 - drop(x[0], s))) ** 2
-            for s in map(np.array, itertools.product((0, 1), repeat=3))
-            if s.any()
-        ]
-    )
-    assert score.value == pytest.approx(expected * 7 / 8 + np.mean([1, 1, 0]) / 8, abs=0.12)
-
-
-def drop(x, removed):
-    x1, x2, x3 = x * (1 - removed)
-    return x1 * x2 + x3
-
-
-def test_gradients_are_judged_by_differences_of_the_input():
-    weights = (4.0, 2, 1, -1)
-    x = np.array([[1.0, 3, -2, 5]], np.float32)
-    for perturbation in ("removal", "noise"):
-        settings = {"values": "gradient", "perturbation": perturbation, "baseline": [0.5, 0.5, 0.5, 0.5]}
-        (score,) = onnxplain.evaluate(linear(weights), x, np.array(weights), [("infidelity", settings)], target=0)
-        assert score.value == pytest.approx(0, abs=1e-8)
-        assert score.parts["factor"] == pytest.approx(1, abs=1e-5)
-
-
-def test_what_noise_cannot_say_of_contributions_is_refused():
-    x = np.ones((1, 2), np.float32)
-    with pytest.raises(onnxplain.SettingError, match="attributions that are gradients"):
-        onnxplain.evaluate(linear((1, 2)), x, np.ones(2), [("infidelity", {"perturbation": "noise"})], target=0)
 
 
 @pytest.mark.parametrize(
@@ -155,12 +117,6 @@ def test_models_of_three_channels_lose_pixels_whole():
     without = image.copy()
     without[0, :, first[0], first[1]] = 0
     assert score.curve[1][1] == pytest.approx(model.predict(without)["y"][0, 1], rel=1e-5)
-
-
-def test_a_single_feature_is_not_put_in_order():
-    (score,) = onnxplain.evaluate(linear((2,)), np.ones((1, 1), np.float32), np.ones(1), ["monotonicity"], target=0)
-    assert math.isnan(score.value)
-    assert "one feature only" in score.notes[0]
 
 
 def test_the_metric_of_the_documentation(tmp_path):
@@ -222,3 +178,86 @@ def test_rounding_is_no_movement(metric):
     (score,) = onnxplain.evaluate(model, x, np.array([4.0, 2, 1, 3]), [metric], target=0)
     assert math.isnan(score.value)
     assert "move" in score.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("area", "deletion", "insertion"),
+    [
+        # 5 features, 2 at a time: shares 0, 0.4, 0.8, 1; scores of deletion 15, 6, 1, 0 and of insertion 0, 9, 14, 15
+        ("trapezoid", 0.4 * 10.5 + 0.4 * 3.5 + 0.2 * 0.5, 0.4 * 4.5 + 0.4 * 11.5 + 0.2 * 14.5),
+        ("steps", (7.5 + 6 + 1) / 3, (9 + 14 + 7.5) / 3),
+        ("mean", 22 / 4, 38 / 4),
+    ],
+)
+def test_features_go_a_few_at_a_time_and_the_last_step_is_shorter(area, deletion, insertion):
+    weights = (5, 4, 3, 2, 1)
+    x = np.ones((1, 5), np.float32)
+    settings = {"step": 2, "area": area}
+    scores = onnxplain.evaluate(
+        linear(weights), x, np.array(weights, float), {"deletion": settings, "insertion": settings}, target=0
+    )
+    np.testing.assert_allclose(scores[0].curve[0], [0, 0.4, 0.8, 1])
+    assert [s.value for s in scores] == pytest.approx([deletion, insertion], rel=1e-6)
+    assert [s.evaluations for s in scores] == [4, 4]
+
+
+def test_the_area_by_equal_steps_is_that_of_petsiuks_code():
+    """(sum - first / 2 - last / 2) / steps, whatever the width of the last one."""
+    rng = np.random.default_rng(0)
+    x = rng.random((1, 11)).astype(np.float32)
+    phi = rng.normal(size=11)
+    (score,) = onnxplain.evaluate(linear((1,) * 11), x, phi, [("deletion", {"step": 3, "area": "steps"})], target=0)
+    y = score.curve[1]
+    assert score.value == pytest.approx((y.sum() - y[0] / 2 - y[-1] / 2) / (len(y) - 1))
+
+
+def test_a_probability_has_its_limits(digits, zero):
+    metrics = ["deletion", ("insertion", {"of": "score"}), "road", ("pixel-flipping", {"of": "probability"})]
+    found = {s.metric: s.range for s in onnxplain.evaluate(digits, zero, "occlusion", metrics, window=2)}
+    assert found == {
+        "deletion": (0, 1),
+        "insertion": (-math.inf, math.inf),
+        "road": (0, 1),
+        "pixel-flipping": (0, 1),
+    }
+
+
+def test_regions_are_squares_cut_off_at_the_far_edges():
+    """5 x 5 pixels in squares of 2: nine regions, of which the one with the highest mean is perturbed first."""
+    phi = np.zeros((5, 5))
+    phi[4, 4], phi[0, 0] = 0.9, 1  # the region of one pixel has the mean 0.9, that of four pixels 0.25
+    metrics = [("region-perturbation", {"pixels": 2, "steps": 9, "baseline": 0})]
+    (score,) = onnxplain.evaluate(triple_sum(), IMAGE, phi, metrics, target=0)
+    np.testing.assert_array_equal(score.curve[0], np.arange(10))
+    image = IMAGE[0, 0]
+    np.testing.assert_allclose(
+        score.curve[1][1:3], [3 * image[4, 4], 3 * (image[4, 4] + image[:2, :2].sum())], rtol=1e-5
+    )
+    assert score.curve[1][-1] == pytest.approx(3 * image.sum(), rel=1e-5)
+
+
+def test_perturbed_regions_are_uniform_noise_within_their_channel():
+    """A model that gives each pixel: the noise of all pixels lies between the ends and has the mean between them."""
+    rng = np.random.default_rng(0)
+    image = rng.normal(size=(1, 1, 30, 30)).astype(np.float32)
+    from onnxplain.engine.metrics.region_perturbation import _noise
+
+    (found,) = _noise(onnxplain.Trial(*_trial_of(image))).values()
+    assert found.shape == image.shape
+    assert image.min() <= found.min() < image.min() + 0.1
+    assert image.max() - 0.1 < found.max() <= image.max()
+    low, high = float(image.min()), float(image.max())
+    middle, reach = (low + high) / 2, high - low
+    assert found.mean() == pytest.approx(middle, abs=4 * reach / math.sqrt(12 * 900))  # 4 standard errors
+    assert found.std() == pytest.approx(reach / math.sqrt(12), rel=0.1)
+
+
+def _trial_of(image):
+    nodes = [helper.make_node("Flatten", ["image"], ["y"])]
+    size = image.shape[2] * image.shape[3]
+    made = onnxplain.load(model(nodes, {"image": ["batch", *image.shape[1:]]}, {"y": ["batch", size]}))
+    explanation = onnxplain.explain(made, image, "random", target=0)
+    from onnxplain.engine.target import resolve
+
+    sample = explanation.sample
+    return made, sample, resolve(0, made, sample.feeds), explanation

@@ -111,3 +111,20 @@ def test_columns_have_masks_too():
     assert score.value == 1
     with pytest.raises(onnxplain.SettingError, match="a box is for images"):
         onnxplain.evaluate(linear((4, 2, 1, 3)), x, phi, ["relevance-rank"], target=0, mask=(0, 0, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("by", "metric", "higher"),
+    [
+        ("mass", "relevance-mass", True),
+        ("rank", "relevance-rank", True),
+        ("pointing", "pointing-game", True),
+        ("iou", "iou", True),
+        ("box", "box-error", False),
+    ],
+)
+def test_localisation_is_the_metric_that_is_chosen(by, metric, higher):
+    phi = np.random.default_rng(1).random((5, 5))
+    score, other = found(phi, (0, 0, 3, 2), "localisation", by=by), found(phi, (0, 0, 3, 2), metric)
+    assert score.value == other.value
+    assert (score.higher_is_better, score.is_share, score.range) == (higher, other.is_share, (0, 1))

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx import helper
 
 import onnxplain
 from onnxplain import CapabilityError
-from onnxplain.engine.metrics.road import imputed
-from oracles.graphs import linear
+from onnxplain.engine.metrics.imputation import imputed
+from oracles.graphs import linear, model
 
 
 def dense(image, removed):
@@ -39,6 +40,45 @@ def test_filled_in_pixels_solve_the_equations(seed, height, width, share):
     removed = rng.random((height, width)) < share
     removed.flat[rng.integers(removed.size)] = False
     np.testing.assert_allclose(imputed(image, removed), dense(image, removed), rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("holes", ["scattered", "one", "at the border"])
+def test_a_large_picture_is_solved_to_rounding(holes):
+    """Many pixels, so that blocks are cut in halves many times; the residual of each removed pixel is its test."""
+    rng = np.random.default_rng(0)
+    image = rng.normal(size=(61, 47, 3))
+    removed = {
+        "scattered": rng.random((61, 47)) < 0.9,
+        "one": (np.hypot(*(np.mgrid[:61, :47] - np.array([30, 20])[:, None, None])) < 19),
+        "at the border": np.mgrid[:61, :47][0] > 4,
+    }[holes]
+    found = np.pad(imputed(image, removed), ((1, 1), (1, 1), (0, 0)))
+    there = np.pad(np.ones(removed.shape), 1)
+    total, weight = np.zeros(image.shape), np.zeros(removed.shape)
+    for down, right in ((a, b) for a in (0, 1, 2) for b in (0, 1, 2) if (a, b) != (1, 1)):
+        w = 1 / 6 if 1 in {down, right} else 1 / 12
+        total += w * found[down : down + 61, right : right + 47]
+        weight += w * there[down : down + 61, right : right + 47]
+    residual = (total / weight[..., None] - found[1:-1, 1:-1])[removed]
+    assert np.abs(residual).max() < 1e-12
+
+
+def test_nothing_removed_is_the_image_itself():
+    image = np.random.default_rng(0).random((5, 4, 2))
+    np.testing.assert_array_equal(imputed(image, np.zeros((5, 4), bool)), image)
+
+
+def test_a_picture_of_few_pixels_keeps_one():
+    """Nine tenths of four pixels round to all of them, of which nothing could be filled in."""
+    nodes = [
+        helper.make_node("Flatten", ["image"], ["f"]),
+        helper.make_node("ReduceSum", ["f", "a"], ["y"], keepdims=1),
+    ]
+    onnx = model(nodes, {"image": ["batch", 1, 2, 2]}, {"y": ["batch", 1]}, {"a": np.array([1])})
+    image = np.array([[[[1.0, 2.0], [3.0, 4.0]]]], np.float32)
+    metrics = [("road", {"shares": (0.1, 0.9), "noise": 0.0})]
+    (score,) = onnxplain.evaluate(onnx, image, image[0, 0], metrics, target=0)
+    np.testing.assert_allclose(score.curve[1], [10, 10, 4])  # all, none removed, three filled in from the first
 
 
 def test_what_is_left_stays_and_a_grey_picture_stays_grey():
@@ -80,8 +120,8 @@ def test_noise_is_drawn_from_the_seed(digits, zero):
 
 def test_a_constant_map_and_a_table_are_told():
     phi = np.ones((8, 8))
-    model = onnxplain.models.path("digits-cnn")
-    (score,) = onnxplain.evaluate(model, np.zeros((1, 1, 8, 8), np.float32), phi, ["road"])
+    path = onnxplain.models.path("digits-cnn")
+    (score,) = onnxplain.evaluate(path, np.zeros((1, 1, 8, 8), np.float32), phi, ["road"])
     assert math.isnan(score.value)
     with pytest.raises(CapabilityError, match="no image"):
         onnxplain.evaluate(linear((1, 2)), np.ones((1, 2), np.float32), np.ones(2), ["road"], target=0)

@@ -1,0 +1,152 @@
+"""The attributions on trial: by element, added up over features, and averaged over them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import CapabilityError, InputError, SettingError, printable
+from ..rows import leading
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..explanation import Explanation
+    from ..inputs.sample import Sample
+    from ..masking.features import Features
+    from ..masking.layout import MaskedInput
+    from ..model import Model
+
+
+@dataclass(frozen=True)
+class Attributions:
+    """An explanation's numbers, with the inputs that they are of.
+
+    ``values`` holds them by input name, float64, batch axis first; ``labels`` the features of the explanation itself,
+    likewise; the words of a string have an axis more.
+    """
+
+    values: Mapping[str, np.ndarray]
+    inputs: Mapping[str, MaskedInput]
+    labels: Mapping[str, np.ndarray]
+    feature_values: np.ndarray | None
+
+    @classmethod
+    def of(
+        cls, explanation: Explanation, inputs: Mapping[str, MaskedInput], model: Model, sample: Sample
+    ) -> Attributions:
+        """Read them; raises what ``values_of`` raises."""
+        values = values_of(explanation, model, sample)
+        found = {n: a for n, a in explanation.feature_labels.items() if n in values}
+        labels = {n: leading({n: a}, model.inputs)[n] if a.ndim <= values[n].ndim else a for n, a in found.items()}
+        own = explanation.feature_values
+        return cls(values, inputs, labels, None if own is None else np.asarray(own, dtype=np.float64))
+
+    @cached_property
+    def shares(self) -> dict[str, np.ndarray]:
+        """The attributions of elements such that those of a feature add up to the feature's own value.
+
+        A method that gives features one value each writes it to all elements of the feature; here each gets its part.
+        Where all channels of an image carry the same number it is the pixel's, and each channel gets its part.
+        """
+        labels = {n: a for n, a in self.labels.items() if a.ndim == self.values[n].ndim}
+        if labels:
+            return self._parted(labels)
+        return {name: self._per_channel(name, array) for name, array in self.values.items()}
+
+    def total(self) -> float:
+        """Return the sum over all features of the explanation; of elements, where it has no features."""
+        own = self.feature_values
+        return float(sum(map(np.sum, self.values.values()))) if own is None else float(own.sum())
+
+    def summed(self, features: Features) -> np.ndarray:
+        """Return the value of each feature (M,): the sum over its elements of their shares."""
+        own = self._own(features)
+        return _summed(features, self.shares) if own is None else own
+
+    def averaged(self, features: Features) -> np.ndarray:
+        """Return how high the attributions are on each feature (M,): the mean over its elements."""
+        own = self._own(features)
+        if own is not None:
+            return own
+        ones = {name: np.ones_like(array) for name, array in self.values.items()}
+        found: np.ndarray = _summed(features, self.values) / np.maximum(_summed(features, ones), 1)
+        return found
+
+    def _own(self, features: Features) -> np.ndarray | None:
+        """Return the explanation's own value of each feature (M,), where these are its own features."""
+        found = self.feature_values
+        if found is None or len(found) != features.size or self.labels.keys() != features.labels.keys():
+            return None
+        same = all(np.array_equal(self.labels[name], labels) for name, labels in features.labels.items())
+        return found if same else None
+
+    def _parted(self, labels: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        whole = {n: np.broadcast_to(a, self.values[n].shape) for n, a in labels.items()}
+        most = max(int(a.max()) for a in whole.values()) + 1
+        counts = sum(np.bincount(a[a >= 0].ravel(), minlength=most) for a in whole.values())
+        sizes = np.append(counts, 1)  # label -1, always present, has the value 0
+        return {n: self.values[n] / sizes[whole[n]] if n in whole else a for n, a in self.values.items()}
+
+    def _per_channel(self, name: str, array: np.ndarray) -> np.ndarray:
+        axes = self.inputs[name].axes("C") if name in self.inputs and self.inputs[name].is_image else ()
+        if not axes or array.shape[axes[0]] < 2:
+            return array
+        first = np.take(array, [0], axis=axes[0])
+        return np.asarray(array / array.shape[axes[0]] if bool((array == first).all()) else array)
+
+
+def values_of(explanation: Explanation, model: Model, sample: Sample) -> dict[str, np.ndarray]:
+    """Return an explanation's values by input name, batch axis first.
+
+    Raises ``CapabilityError`` where it is of other tensors, ``InputError`` where shapes differ or numbers are not
+    finite.
+    """
+    known = {i.name for i in model.inputs}
+    other = next((name for name in explanation.values if name not in known), None)
+    if other is not None or not explanation.values:
+        raise CapabilityError(
+            f"this explanation is of the tensor '{printable(other)}', not of the inputs",
+            tip="metrics mask inputs; for class activation maps leave upsample=true",
+        )
+    found = {}
+    for name, array in explanation.values.items():
+        try:
+            placed = leading({name: np.asarray(array, dtype=np.float64)}, model.inputs)[name]
+        except (IndexError, ValueError):
+            placed = np.asarray(array, dtype=np.float64)
+        if placed.shape != sample.feeds[name].shape:
+            raise InputError(
+                f"the explanation has the shape {array.shape} for input '{printable(name)}', "
+                f"which is {sample.feeds[name].shape}",
+                tip="explanation and input must belong together",
+            )
+        if not np.isfinite(placed).all():
+            raise InputError(f"the explanation of input '{printable(name)}' holds numbers that are not finite")
+        found[name] = placed
+    return found
+
+
+def _summed(features: Features, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Add up arrays by input name over the elements of each feature (M,)."""
+    total = np.zeros(features.size)
+    missing = [n for n in features.labels if n not in arrays]
+    if missing:
+        raise SettingError(
+            f"the explanation has no values for input '{printable(missing[0])}', which the features include",
+            tip="give features of the inputs that were explained",
+        )
+    for name, labels in features.labels.items():
+        array = arrays[name]
+        if labels.ndim > array.ndim:
+            raise CapabilityError(
+                f"the parts of the string in input '{printable(name)}' are not those that were explained",
+                tip="give the metric the features of the method, or attributions by word from a method of onnxplain",
+            )
+        where = np.broadcast_to(labels, array.shape).ravel()
+        kept = where >= 0
+        total += np.bincount(where[kept], weights=array.ravel()[kept], minlength=features.size)
+    return total
