@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .engine.errors import InputError as InputError
     from .engine.errors import ModelError as ModelError
     from .engine.errors import OnnxplainError as OnnxplainError
+    from .engine.errors import PluginError as PluginError
     from .engine.errors import SettingError as SettingError
     from .engine.evaluate import evaluate as evaluate
     from .engine.explain import explain as explain
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from .engine.game import Game as Game
     from .engine.home import home as home
     from .engine.inputs.sample import Sample as Sample
+    from .engine.inputs.sample import SplitText as SplitText
     from .engine.inputs.text import Text as Text
     from .engine.masking.baselines import Baseline as Baseline
     from .engine.masking.features import Features as Features
@@ -55,13 +57,13 @@ if TYPE_CHECKING:
 _ROOMS = {
     "engine.analyse": ("analyse",),
     "engine.analysis": ("Analysis",),
-    "engine.errors": ("CapabilityError", "InputError", "ModelError", "OnnxplainError", "SettingError"),
+    "engine.errors": ("CapabilityError", "InputError", "ModelError", "OnnxplainError", "PluginError", "SettingError"),
     "engine.evaluate": ("evaluate",),
     "engine.explain": ("explain",),
     "engine.explanation": ("Explanation",),
     "engine.game": ("Game",),
     "engine.home": ("home",),
-    "engine.inputs.sample": ("Sample",),
+    "engine.inputs.sample": ("Sample", "SplitText"),
     "engine.inputs.text": ("Text",),
     "engine.masking.baselines": ("Baseline",),
     "engine.masking.features": ("Features",),
@@ -79,6 +81,7 @@ _ROOMS = {
 _HOMES = {name: (room, name) for room, names in _ROOMS.items() for name in names} | {
     "methods": ("engine.registry", "plugins")
 }
+_PACKAGES = ("adapters", "models")
 
 __all__ = [  # noqa: PLE0604 - strings, computed from the table above
     "__version__",
@@ -87,13 +90,13 @@ __all__ = [  # noqa: PLE0604 - strings, computed from the table above
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name, or the sub-package ``models``, when it is first used."""
+    """Load a public name, or a sub-package that users reach from here, when it is first used."""
     if name == "__version__":
         from importlib.metadata import version
 
         return version("onnxplain")
-    if name == "models":
-        return importlib.import_module(".models", __name__)
+    if name in _PACKAGES:
+        return importlib.import_module(f".{name}", __name__)
     if name not in _HOMES:
         raise AttributeError(f"module 'onnxplain' has no attribute '{name}'")
     room, attribute = _HOMES[name]
@@ -104,4 +107,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """List the public names."""
-    return [*__all__, "models"]
+    return [*__all__, *_PACKAGES]

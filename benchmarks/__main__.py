@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-ALL = ("startup", "memory", "overhead", "metrics", "shapley_error", "twin", "rules")
+ALL = ("startup", "memory", "overhead", "metrics", "shapley_error", "lime_errors", "twin", "rules")
 
 
 def main() -> None:

@@ -44,10 +44,10 @@ def main(sentences: int = 40, seed: int = 0) -> list[dict[str, Any]]:
     falls: dict[str, list[float]] = {name: [] for name in (*METHODS, "random")}
     rng = np.random.default_rng(seed)
     for sample in _samples(model, sentences, rng):
-        inner = np.arange(1, len(sample.tokens) - 1)
+        inner = np.arange(1, len(sample.texts[0].tokens) - 1)
         for name in METHODS:
             found = onnxplain.explain(model, sample, name)
-            values = next(iter(found.values.values())).reshape(len(sample.tokens), -1).sum(axis=1)
+            values = next(iter(found.values.values())).reshape(len(sample.texts[0].tokens), -1).sum(axis=1)
             falls[name].append(_fall(model, sample, inner[np.argsort(-values[inner], kind="stable")]))
         falls["random"].append(float(np.mean([_fall(model, sample, rng.permutation(inner)) for _ in range(RANDOM)])))
     rows = [

@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks import machine
-from benchmarks.shapley_games import RECIPES, game_of
+from benchmarks.shapley_games import KINDS, RECIPES, game_of
 from benchmarks.shapley_peers import SHAP_SEEDS, available, versions
 from onnxplain.engine import registry
 from onnxplain.engine.errors import SettingError
 from onnxplain.engine.perturbation.exact_shapley import shapley_values
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from benchmarks.shapley_games import LookedUp
 
 ABOUT = (
@@ -36,8 +38,23 @@ PICTURE = Path(__file__).parents[1] / "docs" / "images" / "shapley-error.svg"
 
 def main(seeds: int = SEEDS) -> list[dict[str, Any]]:
     """Measure, print and write the table and its picture."""
+    rows = _measured({recipe.name: game_of(recipe) for recipe in RECIPES}, seeds)
+    summary = _summary(rows, "all", {recipe.name for recipe in RECIPES})
+    kinds = dict.fromkeys(KINDS.values())
+    by_kind = [r for kind in kinds for r in _summary(rows, kind, {g.name for g in RECIPES if KINDS[g.model] == kind})]
+    for kind in kinds:
+        _show([row for row in by_kind if row["game"] == kind], kind)
+    _show(summary, "all games")
+    written = machine.write("shapley-error", [*summary, *by_kind, *rows], ABOUT)
+    _add_versions(written)
+    _draw(summary)
+    print("written:", written, "and", PICTURE)
+    return summary
+
+
+def _measured(games: Mapping[str, LookedUp], seeds: int) -> list[dict[str, Any]]:
+    """Return a row per game, estimator and budget."""
     peers = available()
-    games = {recipe.name: game_of(recipe) for recipe in RECIPES}
     rows = []
     for name, game in games.items():
         exact = shapley_values(game.table)
@@ -48,13 +65,7 @@ def main(seeds: int = SEEDS) -> list[dict[str, Any]]:
                 count = min(seeds, SHAP_SEEDS.get(peer, seeds))
                 rows.append(_row(name, peer, budget, count, _of_peer(game, run, budget, count, exact)))
         print(f"{name}: {game.features.size} features, {len(game.table)} coalitions", flush=True)
-    summary = _summary(rows)
-    _show(summary)
-    written = machine.write("shapley-error", [*summary, *rows], ABOUT)
-    _add_versions(written)
-    _draw(summary)
-    print("written:", written, "and", PICTURE)
-    return summary
+    return rows
 
 
 def _ours(game: LookedUp, method: str, budget: int, seeds: int, exact: np.ndarray) -> list[tuple[float, ...]]:
@@ -99,17 +110,17 @@ def _row(game: str, what: str, budget: int, seeds: int, found: list[tuple[float,
     return row if np.isnan(coverage).any() else row | {"coverage": float(coverage.mean())}
 
 
-def _summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return a row per method and budget, over all games that it could play."""
+def _summary(rows: list[dict[str, Any]], name: str, games: set[str]) -> list[dict[str, Any]]:
+    """Return a row per method and budget, over some games, where it could play them all; ``name`` is theirs."""
     summary = []
-    games = {row["game"] for row in rows}
+    rows = [row for row in rows if row["game"] in games]
     for what in dict.fromkeys(row["what"] for row in rows):
         for budget in BUDGETS:
             mine = [r for r in rows if r["what"] == what and r["budget"] == budget and r["error"] is not None]
             if len(mine) < len(games):
                 continue
             row = {
-                "game": "all",
+                "game": name,
                 "what": what,
                 "budget": budget,
                 "seeds": mine[0]["seeds"],
@@ -122,8 +133,9 @@ def _summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return summary
 
 
-def _show(summary: list[dict[str, Any]]) -> None:
-    print(f"\n{'mean over games':38}" + "".join(f"{budget:>10}" for budget in BUDGETS))
+def _show(summary: list[dict[str, Any]], name: str) -> None:
+    """Print a line per estimator with its error at each budget."""
+    print(f"\n{f'mean error, {name}':38}" + "".join(f"{budget:>10}" for budget in BUDGETS))
     for what in dict.fromkeys(row["what"] for row in summary):
         mine = {row["budget"]: row for row in summary if row["what"] == what}
         print(f"{what:38}" + "".join(f"{mine[b]['error']:10.3g}" if b in mine else " " * 10 for b in BUDGETS))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,13 +21,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 NETWORK, WINE, CANCER = "efficientnet-lite0", "wine-mlp", "breast-cancer-forest"
+ENCODER, COUNTS = "minilm-sentiment", "tfidf-sentiment"
 # ten properties of a nucleus: mean and worst value together, standard errors two by two
 PROPERTIES = np.array([[*range(10), 10, 10, 11, 11, 12, 12, 13, 13, 14, 14, *range(10)]])
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A game: a model, an input and features; ``source`` is a photograph's name, or the number of a sample."""
+    """A game: a model, an input and features.
+
+    ``source`` is a photograph's name, or the number of a sample, for a model of texts that of a held-out sentence.
+    """
 
     name: str
     model: str
@@ -46,7 +51,14 @@ RECIPES = (
     Recipe("wine, row 3", WINE, 3, "columns"),
     Recipe("breast cancer, row 0", CANCER, 0, PROPERTIES),
     Recipe("breast cancer, row 3", CANCER, 3, PROPERTIES),
+    Recipe("a great way, MiniLM", ENCODER, 52, "words"),
+    Recipe("the title, MiniLM", ENCODER, 64, "words"),
+    Recipe("the future, MiniLM", ENCODER, 134, "words"),
+    Recipe("moving film, TF-IDF", COUNTS, 28, "words"),
+    Recipe("downhill, TF-IDF", COUNTS, 83, "words"),
+    Recipe("a ticket, TF-IDF", COUNTS, 127, "words"),
 )
+KINDS = {NETWORK: "photographs", WINE: "tables", CANCER: "tables", ENCODER: "texts", COUNTS: "texts"}
 
 
 @dataclass(frozen=True)
@@ -83,8 +95,11 @@ class TableGame:
         scores: np.ndarray = self.table[z @ (1 << np.arange(self.size))]
         return scores
 
-    def stream(self, coalitions: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def stream(
+        self, coalitions: Iterable[np.ndarray], *, distinct: bool = False
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield chunks and their scores."""
+        del distinct  # what is looked up need not be remembered
         for chunk in coalitions:
             yield chunk, self(chunk)
 
@@ -92,15 +107,20 @@ class TableGame:
 def problem_of(recipe: Recipe) -> Problem:
     """Return the problem of a recipe, on the CPU."""
     model = onnxplain.load(str(onnxplain.models.build(recipe.model, report=print)), device="cpu")
-    samples = onnxplain.models.samples(recipe.model)
-    if recipe.model != NETWORK:
-        source = f"{samples[0]}:{recipe.source}"
-    elif isinstance(recipe.source, int):
-        source = str(samples[recipe.source])
-    else:
-        source = str(onnxplain.models.photograph(recipe.source))
-    sample = next(iter(samples_of(model, source)))
+    sample = next(iter(samples_of(model, _source_of(recipe))))
     return Problem(model, sample, resolve("top", model, sample.feeds), features_setting=recipe.features)
+
+
+def _source_of(recipe: Recipe) -> str | onnxplain.Text:
+    if isinstance(recipe.source, str):
+        return str(onnxplain.models.photograph(recipe.source))
+    samples = onnxplain.models.samples(recipe.model)
+    if recipe.model == NETWORK:
+        return str(samples[recipe.source])
+    if KINDS[recipe.model] == "tables":
+        return f"{samples[0]}:{recipe.source}"
+    with (samples[0].parent.parent / "held-out.csv").open(encoding="utf-8", newline="") as file:
+        return onnxplain.Text([row["text"] for row in csv.DictReader(file)][recipe.source])
 
 
 def game_of(recipe: Recipe) -> LookedUp:
@@ -134,5 +154,6 @@ def _key(problem: Problem) -> str:
     parts = (problem.sample.feeds, problem.features.labels, problem.baseline.references)
     for part in parts:
         for name in sorted(part):
-            found.update(np.ascontiguousarray(part[name]).tobytes())
+            array = part[name].astype(np.str_) if part[name].dtype == object else part[name]
+            found.update(np.ascontiguousarray(array).tobytes())
     return found.hexdigest()

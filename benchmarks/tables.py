@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,11 @@ from onnxplain.engine.target import resolve
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from onnxplain.engine.inputs.sample import Sample
+
 MODELS = ("wine-mlp", "breast-cancer-forest")
 EVALUATIONS = 10_000
+ROWS, EVALUATIONS_A_ROW = 200, 500  # many rows of a file, a few evaluations each
 BATCHES = (256, 1024, 2048, 4096)
 
 Case = tuple[str, "Callable[[], int]", bare.Bare]
@@ -30,7 +34,8 @@ def cases() -> Iterator[Case]:
     for name in MODELS:
         path = onnxplain.models.build(name, report=print)
         model = onnxplain.load(path, device="cpu")
-        (sample,) = samples_of(model, f"{onnxplain.models.samples(name)[0]}:0")
+        samples = list(samples_of(model, str(onnxplain.models.samples(name)[0])))
+        sample = samples[0]
         target = resolve("top", model, sample.feeds)
         with tempfile.TemporaryDirectory() as folder:
             cut = Path(folder) / "cut.onnx"
@@ -44,6 +49,15 @@ def cases() -> Iterator[Case]:
 
             references = baseline.count if isinstance(baseline, Baseline) else 1
             yield f"onnxplain {method}, {name}, {references} reference(s)", run, loop
+
+        many = list(islice(cycle(samples), ROWS))
+
+        def explain_many(many: list[Sample] = many) -> int:
+            settings = {"baseline": 0, "budget": EVALUATIONS_A_ROW}
+            found = onnxplain.explain(model, many, "kernel-shap", **settings)  # noqa: B023 - run within
+            return sum(one.evaluations for one in found)
+
+        yield f"onnxplain kernel-shap, {name}, {ROWS} rows", explain_many, loop
 
 
 def _settings(feeds: dict[str, np.ndarray]) -> Iterator[tuple[str, Any, dict[str, Any]]]:

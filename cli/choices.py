@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ..engine.inputs.sample import Sample
+    from ..engine.registry import Plugin
 
 SPECIAL_TOKENS = 2  # that a tokenizer puts around a text
 FEW_COLUMNS = 10  # up to here all coalitions of a table's columns are run: 2**10
@@ -64,24 +65,29 @@ def choices(methods: Sequence[str], given: Sequence[Assignment], smooth: str | N
     none of the methods takes.
     """
     from ..engine.registry import find
-    from ..engine.settings import build
 
     if smooth is not None:
         around = choices([smooth], [a for a in given if a.method == smooth])[0].settings
         inner = choices(methods, [a for a in given if a.method != smooth])
         return [Choice(smooth, {**around, "of": c.method, "settings": c.settings}) for c in inner]
-    plugins = {name: find(name, "explainer") for name in methods}
+    settings = assigned({name: find(name, "explainer") for name in methods}, given)
+    return [Choice(name, mine) for name, mine in settings.items()]
+
+
+def assigned(plugins: Mapping[str, Plugin], given: Sequence[Assignment]) -> dict[str, dict[str, Any]]:
+    """Return the settings of each plug-in by name, checked; ``SettingError`` for what none of them takes."""
+    from ..engine.settings import build
+
     known = {name: {s.name for s in plugin.settings} for name, plugin in plugins.items()}
     for assignment in given:
         check_taken(assignment, known)
-    chosen = []
+    found = {}
     for name, plugin in plugins.items():
         mine = [a for a in given if a.key in known[name] and a.method in {"", name}]
         mine.sort(key=lambda a: bool(a.method))  # METHOD.SETTING wins over SETTING
-        settings = {a.key: a.value for a in mine}
-        build(plugin.factory, settings, name)
-        chosen.append(Choice(name, settings))
-    return chosen
+        found[name] = {a.key: a.value for a in mine}
+        build(plugin.factory, found[name], name)
+    return found
 
 
 def check_taken(assignment: Assignment, known: Mapping[str, set[str]]) -> None:
@@ -103,10 +109,15 @@ def check_taken(assignment: Assignment, known: Mapping[str, set[str]]) -> None:
 def default_method(sample: Sample) -> str:
     """Return the method for a sample where none was asked for.
 
-    That is Shapley values for tables, and for texts that are short enough for exact ones; occlusion for the rest.
+    That is Shapley values for tables, for texts that are short enough for exact ones, and for texts beside other
+    inputs, whose words and columns are then on one scale; occlusion for the rest.
     """
-    if sample.modality == "text" and 0 < len(sample.tokens) <= FEW_COLUMNS + SPECIAL_TOKENS:
-        return "exact-shapley"
+    if sample.modality == "text":
+        filled = {name for text in sample.texts for name in (text.input, *text.companions)}
+        tokens = sum(len(text.tokens) for text in sample.texts)
+        if filled < sample.feeds.keys():
+            return "shapley"
+        return "exact-shapley" if tokens <= FEW_COLUMNS + SPECIAL_TOKENS else "occlusion"
     if sample.modality != "table":
         return "occlusion"
     columns = len(sample.columns) or sum(feed.size for feed in sample.feeds.values())

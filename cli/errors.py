@@ -7,6 +7,7 @@ import io
 import os
 import sys
 import traceback
+from contextvars import ContextVar
 from functools import singledispatch
 from typing import TYPE_CHECKING
 
@@ -24,12 +25,15 @@ REFUSED = 3
 INCOMPLETE = 4
 INTERRUPTED = 130
 
+_debugs: ContextVar[bool] = ContextVar("debug", default=False)
+
 CODES = (((KeyboardInterrupt, click.Abort), INTERRUPTED), ((click.ClickException,), USAGE))
 
 
 def guarded(run: Callable[[], int], *, debug: bool = False) -> int:
     """Return the exit code of ``run``; an exception becomes a message on stderr and the code of its kind."""
     _escape_what_the_terminal_lacks()
+    _debugs.set(debug)
     try:
         code = run()
         _flush()
@@ -37,13 +41,20 @@ def guarded(run: Callable[[], int], *, debug: bool = False) -> int:
         _forget_stdout()
         return DONE
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whatever it is, the user gets a line and a code
-        if debug:
-            click.echo("".join(traceback.format_exception(error)).rstrip("\n"), err=True)
+        trace(error)
         _tell(error)
         if isinstance(error, OSError):
             _forget_stdout()
+        if isinstance(error, KeyboardInterrupt):
+            _leave_what_does_not_end()
         return next((code for kinds, code in CODES if isinstance(error, kinds)), REFUSED)
     return code
+
+
+def trace(error: BaseException) -> None:
+    """Print the traceback of an error that is about to be told, where ``--debug`` asks for it."""
+    if _debugs.get():
+        click.echo("".join(traceback.format_exception(error)).rstrip("\n"), err=True)
 
 
 @singledispatch
@@ -64,7 +75,8 @@ def _(error: click.UsageError) -> None:
         error.show()
         return
     command = error.ctx.command_path if error.ctx is not None else "onnxplain"
-    print_error(f"{error.format_message().strip()}\n  tip: {command} --help")
+    message = " ".join(error.format_message().split())  # of one line: click lists choices in a column
+    print_error(f"{message}\n  tip: {command} --help")
 
 
 @_tell.register
@@ -97,6 +109,13 @@ def print_error(text: str, kind: str = "error") -> None:
     click.echo("\n".join([f"{head} {lines[0]}", *lines[1:]]), err=True, color=colours())
 
 
+def about(error: OnnxplainError, source: str) -> OnnxplainError:
+    """Return an error to be told after the name of its source, which need not be told again as its place."""
+    named = printable(source)
+    where = "" if error.where == named else error.where.removeprefix(f"{named}, ")
+    return type(error)(error.message, where=where, tip=error.tip)
+
+
 def colours() -> bool | None:
     """Return False where ``NO_COLOR`` is set, else None: colours where the stream is a terminal."""
     return False if os.environ.get("NO_COLOR") else None
@@ -106,6 +125,15 @@ def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()
+
+
+def _leave_what_does_not_end() -> None:
+    """End the process at once where native code still runs: the interpreter's own end would wait for it, or abort."""
+    from ..engine.patience import left_behind
+
+    if left_behind():
+        _flush()
+        os._exit(INTERRUPTED)
 
 
 def _forget_stdout() -> None:

@@ -2,48 +2,46 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..engine.errors import printable
 from .choices import assignments, choices, default_method
 from .completing import complete_methods
-from .errors import DONE, INCOMPLETE, REFUSED, print_error
+from .errors import DONE, INCOMPLETE, REFUSED, about, print_error, trace
 from .lazy import command
 from .model_argument import model_argument, model_json, open_model
 from .output import print_json
 from .progress import bar
+from .reading import Named, samples_named, text_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from ..engine.errors import OnnxplainError
     from ..engine.explanation import Explanation
     from ..engine.inputs.sample import Sample
-    from ..engine.inputs.text import Text
     from ..engine.model import Model
     from .choices import Assignment, Choice
     from .folder import Folder
 
-Read = TypeVar("Read")
-MODES = ("signed", "centred", "magnitude", "positive", "error")
+MODES = ("signed", "centred", "magnitude", "positive", "error", "matrix")
+MOST_TOLD = 5  # rows of a file that failed, one by one
 SMOOTHERS = ("smoothgrad", "smoothgrad-squared", "vargrad")
 
 
 @dataclass(frozen=True)
-class Request:
+class Request(Named):
     """What the command line asks for; the fields are the options."""
 
     model: str
     spec: str | None
     device: str
     threads: int | None
-    inputs: tuple[str, ...]
-    text: tuple[str, ...]
-    tokenizer: str | None
     method: tuple[str, ...]
     set: tuple[str, ...]
     budget: str | None
@@ -68,8 +66,7 @@ class Request:
 @command("explain")
 @model_argument
 @click.argument("inputs", nargs=-1, metavar="INPUT...")
-@click.option("--text", multiple=True, metavar="TEXT", help="A text to be explained, as an INPUT; may be repeated.")
-@click.option("--tokenizer", metavar="FILE", help="The tokenizer.json for texts, if it is not beside MODEL.")
+@text_options
 @click.option(
     "-m",
     "--method",
@@ -106,7 +103,8 @@ def explain_command(**options: Any) -> int:
     """Explain the decision of MODEL on each INPUT.
 
     MODEL is an ONNX file or the name of a demonstration model. INPUT is an image, rows of a table (rows.csv:3-7), an
-    array (.npy, .npz), a text (.txt), a folder or a pattern; a text can also be given with --text.
+    array (.npy, .npz), a text (.txt), a folder or a pattern; a text can also be given with --text. Where a model takes
+    a text and something else, files fill what the text leaves.
 
     \b
     Examples:
@@ -115,11 +113,12 @@ def explain_command(**options: Any) -> int:
       onnxplain explain model.onnx cat.jpg -m rise --set rise.masks=8000 --target tabby
       onnxplain explain model.onnx rows.csv:0-9 -m kernel-shap --budget 2000 --json
       onnxplain explain model.onnx --text "a wonderful, moving film" -m kernel-shap
+      onnxplain explain model.onnx --text "A man is asleep." --text-pair "He sleeps." -m shapley
+      onnxplain explain model.onnx cat.jpg --text "what is it?" -m shapley
       onnxplain explain digits-cnn "$(onnxplain models samples digits-cnn | head -1)" --target 7
     """
     request = Request(**options)
-    if not request.inputs and not request.text:
-        raise click.UsageError("Missing argument 'INPUT...': name a file, or give a text with --text.")
+    request.check()
     for name in ("mode", "format"):
         if getattr(request, name) is not None and request.output is None:
             raise click.UsageError(f"--{name} is about pictures, which are written with -o DIR only")
@@ -158,22 +157,15 @@ class Outcome:
         self.results: list[dict[str, Any]] = []
         self.errors: list[dict[str, Any]] = []
         self._done = 0
+        self._failures: Counter[tuple[str, str]] = Counter()  # by file and method
         self._said: set[str] = set()
         self._layouts = layouts(model)
 
     def samples(self) -> Iterator[Sample]:
         """Yield the samples of all inputs; one that cannot be read is told and left out."""
-        from ..engine.inputs.load import expand_sources
-        from ..engine.inputs.text import Text, name_of
-
-        for text in self.request.text:
-            given = Text(text, self.request.tokenizer)
-            yield from self._attempt(name_of(text), partial(self._read, given))
-        for argument in self.request.inputs:
-            for source in self._attempt(argument, partial(expand_sources, [argument])):
-                for sample in self._attempt(source, partial(self._read, source)):
-                    self._say_assumption(sample)
-                    yield sample
+        for sample in samples_named(self.model, self.request, lambda about, e: self._failed(about, "", e)):
+            self._say_assumption(sample)
+            yield sample
 
     def explain(self, sample: Sample, choice: Choice) -> None:
         """Explain one sample by one method and show or save the result."""
@@ -204,6 +196,10 @@ class Outcome:
 
     def end(self) -> int:
         """Write what covers all results and return the exit code."""
+        for (file, method), count in self._failures.items():
+            if count > MOST_TOLD:
+                names = ", ".join(printable(part) for part in (file, method) if part)
+                print_error(f"{names}: {count - MOST_TOLD:,} more rows failed; --json lists them")
         page = self.folder.finish() if self.folder is not None and self._done else None
         if self.request.json:
             document = {"model": model_json(self.model), "results": self.results, "errors": self.errors}
@@ -214,22 +210,8 @@ class Outcome:
             return DONE
         return INCOMPLETE if self._done else REFUSED
 
-    def _read(self, source: str | Text) -> list[Sample]:
-        from ..engine.explain import samples_of
-
-        return list(samples_of(self.model, source, self.request.tokenizer))
-
-    def _attempt(self, source: str, read: Callable[[], list[Read]]) -> list[Read]:
-        from .. import OnnxplainError
-
-        try:
-            return read()
-        except OnnxplainError as error:
-            self._failed(source, "", error)
-            return []
-
     def _failed(self, source: str, method: str, error: OnnxplainError) -> None:
-        """Tell what failed; the same reason again takes one line."""
+        """Tell what failed; the same reason again takes one line, and of the rows of one file a few are told."""
         self.errors.append(
             {
                 "input": source,
@@ -240,10 +222,20 @@ class Outcome:
                 "tip": error.tip,
             }
         )
-        text = str(error) if str(error) not in self._said else error.message
-        self._said.add(str(error))
-        about = ", ".join(printable(part) for part in (source, method) if part)
-        print_error(f"{about}: {text}" if about else text)
+        trace(error)
+        file = re.sub(r":\d+$", "", source)
+        self._failures[file, method] += 1
+        if self._failures[file, method] > MOST_TOLD:
+            return
+        told = about(error, source)
+        text = str(told)
+        if str(error) in self._said:
+            text = error.message
+        elif self._failures[file, method] > 1 and error.tip in self._said:
+            text = str(type(error)(error.message, where=told.where))
+        self._said |= {str(error), error.tip}
+        names = ", ".join(printable(part) for part in (source, method) if part)
+        print_error(f"{names}: {text}" if names else text)
 
     def _show(self, explanation: Explanation, files: Sequence[Any]) -> None:
         from .summary import summary
@@ -256,8 +248,10 @@ class Outcome:
     def _say_assumption(self, sample: Sample) -> None:
         if sample.preprocessing.get("assumed") and "assumed" not in self._said:
             self._said.add("assumed")
+            chosen = sample.preprocessing
             print_error(
-                "how images are prepared is not known for this model; pixels are scaled to its first guess\n"
+                "how images are prepared is not known for this model; a first guess is taken: "
+                f"{chosen['colour']}, pixels times {chosen['scale']:.3g}\n"
                 "  tip: onnxplain inspect MODEL --write-spec, then check the file that it writes",
                 "warning",
             )

@@ -189,11 +189,13 @@ def _preparation(entry: dict[str, Any]) -> str:
         parts[0] += f", channels {', '.join(entry['channels'][:6])}{', ...' if len(entry['channels']) > 6 else ''}"
     if entry["problem"]:
         return f"{parts[0]}; image files cannot be prepared: {entry['problem']}"
+    if entry["scaling"] is not None:
+        parts.append(_scaled("x", entry["scaling"]))
     chosen = entry["preprocessing"]
     if chosen is None:
         return "; ".join(parts)
     parts.append(f"{chosen['colour']}, {_resizing(chosen)}")
-    parts.append(f"(pixels * {chosen['scale']:.6g} - {_list(chosen['mean'])}) / {_list(chosen['std'])}")
+    parts.append(_scaled("pixels", chosen))
     parts.append("a first guess: nothing says how images are prepared" if entry["assumed"] else "as the spec says")
     return "; ".join(parts)
 
@@ -211,6 +213,10 @@ def _resizing(chosen: dict[str, Any]) -> str:
         return f"resized to {width} x {height}" if width else "in the size that the model or the image has"
     shorter = f"both sides to {chosen['resize']}" if chosen["stretch"] else f"short side to {chosen['resize']}"
     return f"{shorter}, centre crop {width} x {height}" if chosen["crop"] and width else shorter
+
+
+def _scaled(what: str, chosen: dict[str, Any]) -> str:
+    return f"({what} * {chosen['scale']:.6g} - {_list(chosen['mean'])}) / {_list(chosen['std'])}"
 
 
 def _list(values: Any) -> str:

@@ -96,8 +96,9 @@ def _default(value: object) -> str:
 def _example(plugin: Plugin) -> str:
     """Return a command line that sets the first setting whose default can be typed."""
     if plugin.kind == "metric":
-        box = " --box 20,30,180,200" if "mask" in plugin.summary else ""
-        return f"  onnxplain evaluate model.onnx photo.jpg -m occlusion --metric {plugin.name}{box}"
+        more = " --box 20,30,180,200" if getattr(plugin.factory, "needs_mask", False) else ""
+        more += f" --set {plugin.name}.model=other.onnx" if "data" in _needs(plugin) else ""
+        return f"  onnxplain evaluate model.onnx photo.jpg -m occlusion --metric {plugin.name}{more}"
     if plugin.kind == "analysis":
         return f"  onnxplain analyse {plugin.name} model.onnx --data rows.csv -o out"
     if plugin.kind != "explainer":

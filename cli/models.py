@@ -41,7 +41,12 @@ command.params.append(debug_option())
 @models_command.command("list", cls=Command)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 def list_command(as_json: bool) -> int:  # noqa: FBT001 - click's call
-    """List the models and say which have been built."""
+    """List the models and say which have been built.
+
+    \b
+    Example:
+      onnxplain models list --json
+    """
     return show(as_json=as_json)
 
 
@@ -49,7 +54,12 @@ def list_command(as_json: bool) -> int:  # noqa: FBT001 - click's call
 @click.argument("name", shell_complete=complete_recipes)
 @click.option("--again", is_flag=True, help="Build also if it is there.")
 def build_command(name: str, again: bool) -> int:  # noqa: FBT001 - click's call
-    """Build the model NAME; prints what it fetches, then its path."""
+    """Build the model NAME; prints what it fetches, then its path.
+
+    \b
+    Example:
+      onnxplain models build efficientnet-lite0
+    """
     from ..models import catalogue
 
     file = catalogue.build(name, report=lambda line: print_error(line, "note"), again=again)
@@ -60,7 +70,12 @@ def build_command(name: str, again: bool) -> int:  # noqa: FBT001 - click's call
 @models_command.command("path", cls=Command)
 @click.argument("name", shell_complete=complete_recipes)
 def path_command(name: str) -> int:
-    """Print the path of the ONNX file of the model NAME."""
+    """Print the path of the ONNX file of the model NAME.
+
+    \b
+    Example:
+      onnxplain inspect "$(onnxplain models path digits-cnn)"
+    """
     from ..models import catalogue
 
     click.echo(str(catalogue.path(name)))
@@ -70,7 +85,12 @@ def path_command(name: str) -> int:
 @models_command.command("samples", cls=Command)
 @click.argument("name", shell_complete=complete_recipes)
 def samples_command(name: str) -> int:
-    """Print the paths of sample inputs of the model NAME, one a line."""
+    """Print the paths of sample inputs of the model NAME, one a line.
+
+    \b
+    Example:
+      onnxplain explain digits-cnn "$(onnxplain models samples digits-cnn | head -1)"
+    """
     from ..models import catalogue
 
     for file in catalogue.samples(name):

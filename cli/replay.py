@@ -1,7 +1,8 @@
-"""``onnxplain replay``: a saved explanation, computed again and compared bit for bit."""
+"""``onnxplain replay``: a saved explanation or analysis, computed again and compared bit for bit."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,18 +14,22 @@ from .model_argument import model_file
 from .output import print_json
 
 if TYPE_CHECKING:
+    from ..engine.analysis import Analysis
     from ..engine.explanation import Explanation
 
 FIELDS = ("score", "baseline_score", "gap", "evaluations", "method", "settings", "target", "label", "notes")
+FIELDS_OF_ANALYSIS = ("name", "columns", "rows", "evaluations", "settings", "notes")
 SAME_MACHINE = ("machine", "provider", "device", "threads", "versions")
 
 
 @command("replay")
-@click.argument("explanation", metavar="EXPLANATION.npz")
+@click.argument("result", metavar="RESULT.npz")
 @click.option("--model", metavar="MODEL", help="The model, where it is no longer where it was.")
+@click.option("--data", metavar="FILE", help="The data of an analysis, where they are no longer where they were.")
+@click.option("--labels", metavar="COLUMN", help="The labels of an analysis, as onnxplain analyse takes them.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
-def replay_command(explanation: str, model: str | None, as_json: bool) -> int:  # noqa: FBT001 - click's call
-    """Recompute a saved explanation from its manifest and say whether it is identical.
+def replay_command(result: str, model: str | None, data: str | None, labels: str | None, as_json: bool) -> int:  # noqa: FBT001 - click's call
+    """Recompute a saved explanation or analysis from its manifest and say whether it is identical.
 
     Exits with 1 where the numbers differ.
 
@@ -32,14 +37,26 @@ def replay_command(explanation: str, model: str | None, as_json: bool) -> int:  
     Examples:
       onnxplain replay out/cat.rise.npz
       onnxplain replay cat.rise.npz --model model.onnx
+      onnxplain replay out/permutation-importance.npz --data rows.csv
     """
-    from .. import Explanation, replay
+    from .. import Analysis, Explanation, replay
+    from ..engine.analysis import FORMAT
+    from ..engine.explanation_file import format_of
 
-    saved = Explanation.load(explanation)
-    again = replay(saved, None if model is None else model_file(model))
+    saved: Explanation | Analysis
+    again: Explanation | Analysis
+    named = None if model is None else model_file(model)
+    if format_of(Path(result)) == FORMAT:
+        saved = Analysis.load(result)
+        again = replay(saved, named, data, labels)
+    else:
+        saved = Explanation.load(result)
+        if data is not None or labels is not None:
+            raise click.UsageError("--data and --labels are for an analysis; an explanation holds its input")
+        again = replay(saved, named)
     found = compared(saved, again)
     if as_json:
-        print_json({"explanation": explanation, **found})
+        print_json({"explanation": result, **found})
     else:
         for line in found["environment"]:
             print_error(line, "note")
@@ -52,18 +69,21 @@ def replay_command(explanation: str, model: str | None, as_json: bool) -> int:  
 command = replay_command
 
 
-def compared(saved: Explanation, again: Explanation) -> dict[str, Any]:
-    """Return whether two explanations are identical, the largest differences, and what has changed around them."""
+def compared(saved: Explanation | Analysis, again: Explanation | Analysis) -> dict[str, Any]:
+    """Return whether two results are identical, the largest differences, and what has changed around them."""
+    from .. import Analysis
     from ..engine.settings import plain
 
+    is_analysis = isinstance(saved, Analysis)
+    before, now = (one.arrays if isinstance(one, Analysis) else one.values for one in (saved, again))
     return {
         "identical": saved == again,
         "fields": [
-            {"name": name, "saved": before, "now": now}
-            for name in FIELDS
-            if (before := plain(getattr(saved, name))) != (now := plain(getattr(again, name)))
+            {"name": name, "saved": then, "now": new}
+            for name in (FIELDS_OF_ANALYSIS if is_analysis else FIELDS)
+            if (then := plain(getattr(saved, name))) != (new := plain(getattr(again, name)))
         ],
-        "values": {name: _largest_difference(array, again.values.get(name)) for name, array in saved.values.items()},
+        "values": {name: _largest_difference(array, now.get(name)) for name, array in before.items()},
         "environment": _environment(saved.manifest, again.manifest),
     }
 
@@ -74,6 +94,9 @@ def _largest_difference(saved: Any, now: Any) -> dict[str, Any]:
 
     if now is None or now.shape != saved.shape:
         return {"absolute": None, "relative": None}
+    if saved.dtype.kind not in "fiub":
+        same = bool((saved == now).all())
+        return {"absolute": 0.0 if same else None, "relative": None}
     absolute = float(np.abs(saved - now).max(initial=0.0))
     largest = float(np.abs(saved).max(initial=0.0))
     return {"absolute": absolute, "relative": absolute / largest if largest else None}
@@ -83,7 +106,7 @@ def _differences(found: dict[str, Any]) -> list[str]:
     lines = [f"  {field['name']}: {field['saved']!r} then, {field['now']!r} now" for field in found["fields"]]
     for name, difference in found["values"].items():
         if difference["absolute"] is None:
-            lines.append(f"  values of {name}: another shape")
+            lines.append(f"  values of {name}: another shape or other names")
             continue
         if not difference["absolute"]:
             continue

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..engine.files import excerpt
 from .marked import coloured
 from .output import amount, heading, table
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from ..engine.explanation import Explanation
 
 MOST_FEATURES = 8
+WIDEST = 100  # characters of a name: a file may give any
 ROWS = ("top", "middle", "bottom")
 COLUMNS = ("left", "centre", "right")
 AXES = {"C": "channel", "T": "time step", "F": "feature", "N": "row", "H": "row", "W": "column"}
@@ -42,7 +44,7 @@ def _target(explanation: Explanation) -> tuple[str, str]:
     manifest = explanation.manifest
     index = [k for k in manifest.get("target_index") or [] if k is not None]
     number = f"class {index[0]}" if len(index) == 1 and "[" not in explanation.target else ""
-    label = explanation.label if explanation.label != str(index[0] if index else "") else ""
+    label = excerpt(explanation.label, WIDEST) if explanation.label != str(index[0] if index else "") else ""
     named = f"{label} ({number})" if label and number else label or number
     if explanation.target in {"top", "", "probability:top"}:
         return "predicted", named or f"{manifest.get('target_tensor', '')}{index or ''}"
@@ -74,7 +76,10 @@ def _features(explanation: Explanation) -> str:
         return ""
     errors = _errors(explanation)
     head = ("feature", "value", *(["s.e."] if errors else []))
-    rows = [(name, amount(value), *([f"{errors[name]:.2g}"] if errors else [])) for name, value in strongest]
+    rows = [
+        (excerpt(name, WIDEST), amount(value), *([f"{errors[name]:.2g}"] if errors else []))
+        for name, value in strongest
+    ]
     text = table(head, rows, indent=2, right=" rr")
     rest = len(explanation.feature_names) - len(rows)
     return f"{text}\n  and {rest} more" if rest > 0 else text
@@ -98,9 +103,9 @@ def _errors(explanation: Explanation) -> dict[str, float]:
 
 
 def _strongest_places(explanation: Explanation, layouts: Mapping[str, str]) -> list[str]:
-    """Say where the largest values of each input are, but for tables, whose columns have names."""
+    """Say where the largest values of each input are, but where features have names: those of tables and texts."""
     modality = explanation.sample.modality if explanation.sample is not None else ""
-    if modality == "table" or (modality == "text" and (explanation.feature_names or _strongest_words(explanation))):
+    if modality in {"table", "text"} and (explanation.feature_names or _strongest_words(explanation)):
         return []
     if _is_inner(explanation) and explanation.feature_names:
         return []
@@ -120,10 +125,10 @@ def _place(values: np.ndarray, layout: str, rate: float = 0.0) -> str:
         strength = np.abs(values).sum(axis=others)
         return _region(strength if letters.index("H") < letters.index("W") else strength.T)
     peak = np.unravel_index(int(np.abs(values).argmax()), values.shape)
+    if not letters:
+        return f"{amount(float(values[peak]))} at {[int(at) for at in peak]}"
     words = [
-        f"{int(at) / rate:.4g} s"
-        if rate and letters[k : k + 1] == "T"
-        else f"{AXES.get(letters[k], 'index') if letters else f'axis {k}'} {int(at)}"
+        f"{int(at) / rate:.4g} s" if rate and letters[k] == "T" else f"{AXES.get(letters[k], 'index')} {int(at)}"
         for k, at in enumerate(peak)
         if values.shape[k] > 1
     ]

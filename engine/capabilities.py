@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,10 +15,12 @@ from .registry import GRADIENT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from .inputs.text_inputs import TextInputs
     from .model import Model, TensorSpec
     from .registry import Plugin
     from .spec import InputSpec, ModelSpec
 
+MOST_MADE_UP = 1 << 28  # numbers of an input
 OPEN_SIZES = {"H": 224, "W": 224, "T": 16}  # for axes whose size the model leaves open
 SOUND_RATE = 16_000  # samples per second, where a model asks
 MORE_STEPS = 512  # for models of sound, which take no few
@@ -28,6 +31,10 @@ GRADIENTS = 'needs gradients: pip install "onnxplain[torch]"'
 
 def batching(model: Model) -> tuple[str, str]:
     """Run the model on made-up numbers; return how it takes rows (empty if that fails) and why it fails."""
+    for info in model.inputs:
+        count = math.prod(n for n in info.shape if isinstance(n, int))
+        if count > MOST_MADE_UP:
+            return "", f"input '{printable(info.name)}' takes {count:,} numbers, more than are made up to try it"
     reason = ""
     for feeds in _made_up(model):
         try:
@@ -122,6 +129,7 @@ def preprocessing(model: Model) -> dict[str, dict[str, Any]]:
             "text": texts.get(name),
             "rate": entry.rate,
             "channels": list(entry.channels),
+            "scaling": dataclasses.asdict(entry.scaling) if entry.scaling is not None else None,
             "assumed": entry.preprocessing is None and chosen is not None,
             "preprocessing": dataclasses.asdict(chosen) if chosen is not None else None,
         }
@@ -129,30 +137,28 @@ def preprocessing(model: Model) -> dict[str, dict[str, Any]]:
 
 
 def text_readiness(model: Model) -> dict[str, dict[str, Any]]:
-    """Return, by the input that a text goes into, how it gets there, and what is missing for that (empty: nothing)."""
-    from .explain import place_of
+    """Return, by the inputs that texts go into, how they get there, and what is missing for that (empty: nothing)."""
     from .inputs.text_inputs import text_inputs
+
+    return {found.main.name: _readiness(model, found) for found in text_inputs(model.inputs, model.spec)}
+
+
+def _readiness(model: Model, found: TextInputs) -> dict[str, Any]:
     from .inputs.tokenizer import INSTALL, find_tokenizer, is_installed
 
-    found = text_inputs(model.inputs, model.spec)
-    if found is None:
-        return {}
     if found.takes_strings:
-        return {found.main.name: {"as": "string", "tokenizer": None, "missing": ""}}
-    entry = model.spec.inputs[found.main.name]
+        return {"as": "string", "tokenizer": None, "missing": ""}
     missing, file = "", None
     try:
-        file = find_tokenizer(entry.tokenizer, model.spec.source, place_of(model).folder)
+        folder = model.path.parent if model.path is not None else None
+        file = find_tokenizer(model.spec.inputs[found.main.name].tokenizer, model.spec.source, folder)
     except OnnxplainError as error:
         missing = error.message
-    unknown = [name for name, role in found.companions.items() if not role]
     if file is None or not file.is_file():
         missing = missing or "a tokenizer: put tokenizer.json beside the model, name it in the spec or with --tokenizer"
     elif not is_installed():
         missing = f"the package tokenizers: {INSTALL}"
-    elif unknown:
-        missing = f"what goes into {', '.join(map(printable, unknown))}; give arrays"
-    return {found.main.name: {"as": "tokens", "tokenizer": str(file) if file else None, "missing": missing}}
+    return {"as": "tokens", "tokenizer": str(file) if file else None, "missing": missing}
 
 
 def spec_to_write(model: Model) -> ModelSpec:

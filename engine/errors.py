@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 
 LONGEST_NAME = 200  # characters of a name in a tip; models and files may hold names of any length
@@ -49,6 +50,30 @@ class SettingError(OnnxplainError):
 
 class CapabilityError(OnnxplainError):
     """Something that is asked for is not there: a device, an extra, a gradient, data."""
+
+
+class PluginError(OnnxplainError):
+    """A plug-in failed by a mistake in itself; ``__cause__`` is what it raised."""
+
+
+@contextlib.contextmanager
+def blaming(name: str, plugin: object) -> Iterator[None]:
+    """Turn an error of a plug-in's own code into a ``PluginError`` that names it, so that other work can go on."""
+    try:
+        yield
+    except OnnxplainError:
+        raise
+    except MemoryError as error:
+        raise CapabilityError(
+            f"{name} needs more memory than there is{f': {error}' if str(error) else ''}",
+            tip="larger features, smaller inputs or fewer evaluations need less",
+        ) from error
+    except (Exception, SystemExit) as error:
+        raise PluginError(
+            f"{name} failed: {type(error).__name__}: {printable(error)[:LONGEST_NAME]}",
+            where=f"package {type(plugin).__module__.partition('.')[0]}",
+            tip="this is a mistake in the plug-in, not in your input; --debug shows the place",
+        ) from error
 
 
 def printable(text: object) -> str:

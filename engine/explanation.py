@@ -99,7 +99,10 @@ class Explanation:
         document["settings"] = self.settings
         sample = document.pop("sample") or {}
         document["input"] = {k: v for k, v in sample.items() if k in {"source", "modality", "label"}}
-        document["input"] |= {k: sample[k] for k in ("text", "rate", "channels") if sample.get(k)}
+        document["input"] |= {k: sample[k] for k in ("rate", "channels") if sample.get(k)}
+        if self.sample is not None and self.sample.texts:
+            document["input"] |= {"text": self.sample.text}  # that the places of features are in
+            document["input"] |= {"texts": [{"input": one.input, "text": one.text} for one in self.sample.texts]}
         document["values"] = {name: _summary(array) for name, array in self.values.items()}
         if self.feature_values is not None and self.feature_names:
             errors = self.feature_errors if self.feature_errors is not None else [None] * len(self.feature_names)

@@ -16,8 +16,9 @@ from .errors import InputError, printable
 from .explanation import Explanation
 from .home import write_whole
 from .inputs.array_file import MAX_BYTES, RATIO_FREE, WRITE_ARRAYS, read_arrays
-from .inputs.sample import Sample
+from .inputs.sample import Sample, SplitText
 from .inputs.text_parts import check_spans
+from .inputs.tokenizer import check_stand_ins
 from .settings import plain
 
 if TYPE_CHECKING:
@@ -31,9 +32,9 @@ _ARRAY = "onnxplain-array"  # stands for an array in the settings of the header
 _PER_FEATURE = ("feature_values", "feature_errors")
 _APART = {"values", "standard_error", *_PER_FEATURE, "feature_labels", "extras", "sample"}
 _SAMPLE = ("modality", "source", "image_input", "columns", "raw", "label", "preprocessing")
+_SAMPLE_TEXTS = ("modality", "source", "image_input", "label")
 # Fields of a sample that files written before them do not have, and the type of each.
 _LATER: dict[str, type] = {"notes": tuple, "rate": float, "channels": tuple, "series_input": str}
-_LATER |= {"text": str, "tokens": tuple, "spans": tuple, "text_input": str}
 _TYPES: dict[str, tuple[type, ...]] = {
     "method": (str,),
     "target": (str,),
@@ -59,7 +60,7 @@ def write(explanation: Explanation, path: Path) -> Path:
 
 def write_arrays(path: Path, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Path:
     """Write a header and arrays as one ``.npz`` file, and return its path; for results of any kind."""
-    whole = path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
+    whole = _whole(path)
     text = json.dumps(header).encode()
     packed = io.BytesIO()
     # Beyond this size, zeros alone would pack like a decompression bomb, which is refused when it is read.
@@ -81,6 +82,11 @@ def write_arrays(path: Path, header: dict[str, Any], arrays: dict[str, np.ndarra
     return whole
 
 
+def _whole(path: Path) -> Path:
+    """Return the path with the ending of these files."""
+    return path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
+
+
 def read(path: Path) -> Explanation:
     """Read a saved explanation; see ``Explanation.load``."""
     header, arrays = read_parts(path, FORMAT, "explanation", SAVE)
@@ -95,6 +101,8 @@ def read_parts(path: Path, kind: str, what: str, how: str) -> tuple[dict[str, An
 
     ``what`` is written in it and ``how`` such files are made, for messages.
     """
+    if not path.exists() and _whole(path).exists():  # as it was named when it was saved
+        path = _whole(path)
     try:
         arrays = read_arrays(path, MAX_BYTES)
     except InputError as error:
@@ -110,6 +118,14 @@ def read_parts(path: Path, kind: str, what: str, how: str) -> tuple[dict[str, An
     return header, arrays
 
 
+def format_of(path: Path) -> str:
+    """Return what kind of result a file says that it holds; empty for a file that says nothing."""
+    try:
+        return str(_read_header(read_arrays(path, MAX_BYTES)).get("format", ""))
+    except InputError:
+        return ""
+
+
 def header_of(explanation: Explanation) -> dict[str, Any]:
     """Return all but the arrays, as JSON holds it; an array in the settings leaves its number."""
     return _header(explanation, [])
@@ -122,6 +138,7 @@ def _header(explanation: Explanation, in_settings: list[np.ndarray]) -> dict[str
     sample = None
     if explanation.sample is not None:
         sample = {name: getattr(explanation.sample, name) for name in (*_SAMPLE, *_LATER)}
+        sample["texts"] = [dataclasses.asdict(one) for one in explanation.sample.texts]
     found: dict[str, Any] = plain({"format": FORMAT, "schema_version": SCHEMA_VERSION, **fields, "sample": sample})
     return found
 
@@ -149,20 +166,25 @@ def _rebuilt(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Explanati
     sample = None
     if header["sample"] is not None:
         kept = {name: header["sample"][name] for name in _SAMPLE}
+        if not all(isinstance(kept[name], str) for name in _SAMPLE_TEXTS):
+            raise TypeError("a text of the sample is none")
         kept |= {"columns": tuple(map(str, kept["columns"])), "raw": tuple(map(str, kept["raw"]))}
         kept |= {name: _later(name, header["sample"][name]) for name in _LATER if name in header["sample"]}
         feeds = {n: a.astype(object) if a.dtype.kind == "U" else a for n, a in group("feeds/", "fiubU").items()}
-        sample = Sample(feeds=feeds, image=arrays.get("image"), **kept)
-        check_spans(sample.text, sample.tokens, sample.spans)
+        texts = tuple(_split_text(one, feeds) for one in header["sample"].get("texts", ()))
+        sample = Sample(feeds=feeds, image=arrays.get("image"), texts=texts, **kept)
+    values, errors = group("values/"), group("standard_error/")
+    if any(name not in values or array.shape != values[name].shape for name, array in errors.items()):
+        raise ValueError("the standard errors do not fit the values")
     names = tuple(map(str, header["feature_names"]))
     fields: dict[str, Any] = {n: _of_kind(n, arrays[n], "fiub") for n in _PER_FEATURE if n in arrays}
     if names and any(array.shape != (len(names),) for array in fields.values()):
         raise ValueError(f"{len(names)} feature names do not fit the values")
     fields |= {name: header[name] for name in _TYPES if name not in {"feature_names", "notes", "settings"}}
     return Explanation(
-        values=group("values/"),
+        values=values,
         settings=with_arrays(header["settings"], arrays),
-        standard_error=group("standard_error/") or None,
+        standard_error=errors or None,
         feature_names=names,
         feature_labels=group("feature_labels/"),
         extras=group("extras/", "fiubcU"),
@@ -170,6 +192,21 @@ def _rebuilt(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Explanati
         sample=sample,
         **fields,
     )
+
+
+def _split_text(kept: dict[str, Any], feeds: dict[str, np.ndarray]) -> SplitText:
+    """Return a text of a sample; raises whatever comes of one that does not fit the feeds."""
+    names = {"input": str, "text": str, "tokens": list, "spans": list, "companions": dict, "stand_ins": dict}
+    for name, kind in names.items():
+        if not isinstance(kept[name], kind):
+            raise TypeError(f"{name} is {kept[name]!r}")
+    text = SplitText(**{name: _frozen(kept[name]) for name in names})
+    check_spans(text.text, text.tokens, text.spans)
+    check_stand_ins(text.stand_ins)
+    for name, role in ((text.input, ""), *text.companions.items()):
+        if name not in feeds or not isinstance(role, str):
+            raise ValueError(f"text of input {name!r}")
+    return text
 
 
 def _later(name: str, value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +72,8 @@ def existing_file(path: Path, error: type[OnnxplainError]) -> Path:
     except (OSError, ValueError) as problem:
         if isinstance(problem, PermissionError):
             raise error("no permission to read this file", where=printable(path)) from None
+        if isinstance(problem, FileNotFoundError) and path.is_symlink():
+            raise error("this link leads to a file that is not there", where=printable(path)) from None
         raise error("there is no such file", where=printable(path), tip=_neighbours(path)) from None
     if stat.S_ISDIR(mode):
         raise error("this is a folder, not a file", where=printable(path))
@@ -84,6 +87,8 @@ def existing_file(path: Path, error: type[OnnxplainError]) -> Path:
 def _neighbours(path: Path) -> str:
     """Return a tip about files in the same folder; at most a thousand are looked at."""
     folder = path.parent
+    if re.search(r"(^|/)[a-z][a-z0-9+]+:/", path.as_posix()):  # a Path has one slash of the two
+        return "nothing is fetched from the network: download the file first"
     if "\x00" in str(path) or not folder.is_dir():
         return f"there is no folder '{printable(folder)}'"
     with os.scandir(folder) as entries:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .explanation import Explanation
+from .masking.features import TEXT_KINDS, qualified
 from .masking.groups import table_columns
 from .masking.layout import masked_inputs
 
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
     from .problem import Problem
 
 # Kinds of features worth naming one by one.
-NAMED = {"columns", "groups", "grid", "superpixels", "channels", "inputs", "labels", "windows"}
-NAMED |= {"tokens", "words", "sentences"}
+NAMED = {"columns", "groups", "grid", "superpixels", "channels", "inputs", "labels", "windows", *TEXT_KINDS}
 
 
 def of_features(
@@ -97,7 +97,7 @@ def _of_columns(
     return {
         "feature_values": np.concatenate([values[name].ravel() for name in order]),
         "feature_errors": None if errors is None else np.concatenate([errors[name].ravel() for name in order]),
-        "feature_names": tuple(column.name for column in columns),
+        "feature_names": qualified([(column.input, column.name) for column in columns]),
         "feature_labels": {n: starts[n] + np.arange(values[n].size).reshape(values[n].shape) for n in order},
     }
 

@@ -9,20 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .errors import InputError
+from .masking.baselines import Baseline
+from .masking.choose import resolve_baseline, resolve_features
+from .masking.features import Features
 from .masking.maskers import maskers_of
 from .memory import Memory
+from .target import Target, resolve
 
 if TYPE_CHECKING:
     from .inputs.sample import Sample
-    from .masking.baselines import Baseline
-    from .masking.features import Features
     from .model import Model
-    from .target import Target
 
 Progress = Callable[[int], None]
 REMEMBERED = 1 << 16  # scores of binary coalitions that are kept, so that equal coalitions are evaluated once
@@ -40,14 +41,23 @@ class Game:
         self,
         model: Model,
         sample: Sample,
-        target: Target,
-        features: Features,
-        baseline: Baseline,
+        target: Target | str | int,
+        features: Features | Any,
+        baseline: Baseline | Any,
         *,
         progress: Progress | None = None,
         expected: int = 0,
+        shared: Memory | None = None,
     ) -> None:
-        """Prepare the game; ``expected`` is the number of coalitions to come, if known, for choosing the layout."""
+        """Prepare the game; ``expected`` is the number of coalitions to come, if known, for choosing the layout.
+
+        Target, features and baseline may also be what a user writes: ``"tabby"``, ``"grid:4"``, ``"blur"``, an array.
+        ``shared`` holds scores of other games with the same model, sample, target, features and baseline: what it knows
+        is not run again, but counts as evaluations of this game all the same.
+        """
+        target = target if isinstance(target, Target) else resolve(target, model, sample.feeds)
+        features = features if isinstance(features, Features) else resolve_features(features, model, sample)
+        baseline = baseline if isinstance(baseline, Baseline) else resolve_baseline(baseline, model, sample, seed=0)
         self.features = features
         self.baseline = baseline
         self.target = target
@@ -55,10 +65,12 @@ class Game:
         self._progress = progress
         self._feeds = sample.feeds
         self._model = model
+        self._references = baseline.count
         self._maskers = maskers_of(features, baseline, sample)
-        self._runner = model.runner(target, sample.feeds, expected=expected * baseline.count)
-        self._chunk = max(1, self._runner.batch // baseline.count)
+        self._runner = model.runner(target, sample.feeds, expected=expected * self._references)
+        self._chunk = max(1, self._runner.batch // self._references)
         self._known = Memory()
+        self._shared = shared
         self._full: float | None = None
         self._empty: float | None = None
 
@@ -93,38 +105,69 @@ class Game:
 
     def __call__(self, coalitions: np.ndarray) -> np.ndarray:
         """Return the scores (B,) of coalitions (B, M): booleans, or numbers in [0, 1] for partly present features."""
-        return np.concatenate([scores for _, scores in self.stream([coalitions])]) if len(coalitions) else np.empty(0)
+        given = np.asarray(coalitions)
+        if given.dtype != np.bool_:
+            if given.dtype.kind not in "fiu" or not ((given >= 0) & (given <= 1)).all():
+                raise InputError("coalitions hold numbers from 0 (absent) to 1 (present)")
+            given = given.astype(bool) if np.isin(given, (0, 1)).all() else given
+        return np.concatenate([scores for _, scores in self.stream([given])]) if len(given) else np.empty(0)
 
-    def stream(self, coalitions: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def stream(
+        self, coalitions: Iterable[np.ndarray], *, distinct: bool = False
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield ``(chunk, scores)`` for chunks of coalitions in the order they come.
 
         ``coalitions`` is drawn from lazily, a few batches ahead of what has been yielded; arrays of any length are
-        cut into chunks of at most ``batch`` rows.
+        cut into chunks of at most ``batch`` rows. With ``distinct`` the caller knows that all of them differ, and from
+        those before: they are neither looked up nor remembered, which for small models takes as long as the model.
         """
         chunks = (c[start : start + self._chunk] for c in coalitions for start in range(0, len(c), self._chunk))
         if self.baseline.reduce == "largest-effect":
             _ = self.full  # the reference value of the effect, before the stream is under way
-        for rows, tag in self._runner.stream(self._batches(chunks)):
+        spare: list[dict[str, np.ndarray]] = []  # buffers whose rows have been through the model
+        for rows, tag in self._runner.stream(self._batches(chunks, spare, distinct=distinct)):
+            spare += tag.buffers
             scores = self._reduced(rows, tag.fresh) if rows is not None else np.empty(0)
             result = tag.recall(scores)
             if self._progress is not None:
                 self._progress(len(tag.chunk))
             yield tag.chunk, result
 
-    def _batches(self, chunks: Iterable[np.ndarray]) -> Iterator[tuple[dict[str, np.ndarray] | None, _Turn]]:
-        ring = [self._buffers() for _ in range(self._runner.depth)]
+    def _batches(
+        self, chunks: Iterable[np.ndarray], spare: list[dict[str, np.ndarray]], *, distinct: bool
+    ) -> Iterator[tuple[dict[str, np.ndarray] | None, _Turn]]:
         self._known = self._remembered()
-        for turn, chunk in enumerate(chunks):
+        for chunk in chunks:
             self._check(chunk)
-            if chunk.dtype != np.bool_:
-                yield self._fill(chunk, ring[turn % len(ring)]), _Turn(chunk, len(chunk))
+            if distinct or chunk.dtype != np.bool_:
+                buffers = self._buffers(len(chunk), spare)
+                yield self._fill(chunk, buffers), _Turn(chunk, len(chunk), [buffers])
                 continue
             if len(self._known) >= REMEMBERED:
                 self._known = self._remembered()
             places, fresh = self._known.find(chunk)
+            fresh, shared = self._not_shared(chunk, places, fresh)
+            if not len(fresh):
+                yield None, _Turn(chunk, 0, [], places, fresh, self._known)
+                continue
+            buffers = self._buffers(len(fresh), spare)
             part = chunk if len(fresh) == len(chunk) else chunk[fresh]
-            feeds = self._fill(part, ring[turn % len(ring)]) if len(fresh) else None
-            yield feeds, _Turn(chunk, len(fresh), places, places[fresh], self._known)
+            turn = _Turn(chunk, len(fresh), [buffers], places, places[fresh], self._known, shared)
+            yield self._fill(part, buffers), turn
+
+    def _not_shared(
+        self, chunk: np.ndarray, places: np.ndarray, fresh: np.ndarray
+    ) -> tuple[np.ndarray, tuple[Memory, np.ndarray] | None]:
+        """Take over what other games know of ``fresh`` rows; return those left, and where their scores are to go."""
+        shared = self._shared
+        if shared is None or len(shared) >= REMEMBERED or not len(fresh):
+            return fresh, None
+        theirs, _ = shared.find(chunk[fresh])
+        scores = shared.scores(theirs)
+        there = ~np.isnan(scores)
+        self._known.put(places[fresh[there]], scores[there])
+        self.evaluations += int(there.sum()) * self._references
+        return fresh[~there], (shared, theirs[~there])
 
     def _remembered(self) -> Memory:
         """Return what is known from before; when that is too much, the two ends only."""
@@ -135,14 +178,18 @@ class Game:
                 memory.put(place, np.array([score]))
         return memory
 
-    def _buffers(self) -> dict[str, np.ndarray]:
-        rows = self._chunk * self.baseline.count
-        has_rows = self._runner.variant.has_rows
-        return {name: np.repeat(feed, rows, axis=0) if has_rows(name) else feed for name, feed in self._feeds.items()}
+    def _buffers(self, coalitions: int, spare: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """Return arrays with room for the rows of so many coalitions, the last ones that are spare if they have it."""
+        variant = self._runner.variant
+        if spare and variant.count(spare[-1]) >= coalitions * self._references:
+            return spare.pop()
+        rows = min(self._chunk, 1 << (coalitions - 1).bit_length()) * self._references
+        spare[:] = [buffers for buffers in spare if variant.count(buffers) >= rows]
+        return {n: np.repeat(f, rows, axis=0) if variant.has_rows(n) else f for n, f in self._feeds.items()}
 
     def _fill(self, coalitions: np.ndarray, buffers: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Write the masked rows of ``coalitions`` into ``buffers``; row k * R + r is coalition k on reference r."""
-        rows = len(coalitions) * self.baseline.count
+        rows = len(coalitions) * self._references
         masks = self.features.expand(coalitions)
         for masker in self._maskers:
             masker.write(masks, buffers, len(coalitions))
@@ -150,7 +197,9 @@ class Game:
         return self._runner.variant.part(buffers, 0, rows)
 
     def _reduced(self, rows: np.ndarray, count: int) -> np.ndarray:
-        scores = self._finite(rows).reshape(count, self.baseline.count)
+        if self._references == 1:
+            return self._finite(rows)
+        scores = self._finite(rows).reshape(count, self._references)
         if self.baseline.weights is not None:
             return np.asarray((scores * self.baseline.weights).sum(axis=1))
         if self.baseline.reduce == "mean":
@@ -176,13 +225,18 @@ class _Turn:
 
     chunk: np.ndarray
     fresh: int  # coalitions of the chunk that the model really runs
+    buffers: list[dict[str, np.ndarray]]  # that hold their rows, if any do
     places: np.ndarray | None = None
     fresh_places: np.ndarray | None = None
     known: Memory | None = None
+    shared: tuple[Memory, np.ndarray] | None = None  # where other games look, and the places of the fresh there
 
     def recall(self, scores: np.ndarray) -> np.ndarray:
         """Return a score per coalition: those just run and, for equal coalitions, those known from before."""
         if self.known is None or self.places is None or self.fresh_places is None:
             return scores
         self.known.put(self.fresh_places, scores)
+        if self.shared is not None:
+            memory, places = self.shared
+            memory.put(places, scores)
         return self.known.scores(self.places)

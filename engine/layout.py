@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .token_inputs import is_of_tokens
+
 if TYPE_CHECKING:
     import numpy as np
 
-_TOKEN_INPUTS = {"input_ids", "attention_mask", "token_type_ids", "position_ids", "decoder_input_ids"}
 _CHANNELS = (1, 3, 4)
 
 
@@ -39,9 +40,9 @@ def infer_layout(info: InputInfo) -> tuple[str, str]:
     """Return the modality and a letter per axis (see ``InputSpec.layout``), ``("array", "")`` if nothing is known.
 
     An image has an axis of 1, 3 or 4 channels before or after two others, both longer than 1; a series has three axes,
-    of which the shorter is taken for the channels, unless the graph tells (``TensorSpec.axes``). An input that the
-    graph uses as the state of a recurrent network is one. An input without an axis for rows but with a leading size
-    of 1 has that as N.
+    of which the shorter is taken for the channels, unless the graph tells (``TensorSpec.axes``); where both are equally
+    long, as of a picture without channels, nothing is. An input that the graph uses as the state of a recurrent network
+    is one. An input without an axis for rows but with a leading size of 1 has that as N.
     """
     if getattr(info, "is_state", False):
         return "state", ""
@@ -68,9 +69,9 @@ def _infer_inner(info: InputInfo, inner: tuple[int | str | None, ...], *, has_ba
     if len(inner) == 0:
         return "table", ""
     if len(inner) == 1:
-        is_tokens = info.dtype.kind in "iu" and info.name.split(":")[0].lower() in _TOKEN_INPUTS
+        is_tokens = info.dtype.kind in "iu" and is_of_tokens(info.name)
         return ("text", "T") if is_tokens else ("table", "F")
-    if len(inner) == 2 and info.dtype.kind != "O":
+    if len(inner) == 2 and info.dtype.kind != "O" and not (isinstance(inner[0], int) and inner[0] == inner[1]):
         return "series", _series_axes(inner)
     return "array", ""
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
 import platform
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -17,16 +21,18 @@ from .explanation import brief
 from .masking.baselines import Baseline
 from .masking.features import Features
 from .settings import plain
-from .spec import InputSpec, ModelSpec, Preprocessing
+from .spec import InputSpec, ModelSpec, Preprocessing, Scaling
 from .target import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from .explanation import Explanation
+    from .model import Model
     from .problem import Problem
     from .registry import Plugin
 
+SETTING_FILES = {".csv", ".npy", ".npz", ".png", ".toml", ".tsv"}
 MOST = {"workers": 1024, "threads": 1024, "batch": 65_536}  # of a layout that is believed
 
 
@@ -59,7 +65,7 @@ def manifest_of(
         "threads": model.threads,
         "layout": dataclasses.asdict(layout),
         "batching": variant.batching,
-        "spec": plain(dataclasses.asdict(dataclasses.replace(model.spec, labels=()))),
+        "spec": _written_spec(model),
         "seed": problem.seed,
         "wrt": problem.wrt,
         "target": asked.text if isinstance(asked, Target) else str(asked),
@@ -74,16 +80,45 @@ def manifest_of(
     }
 
 
+_written: WeakKeyDictionary[Model, dict[str, Any]] = WeakKeyDictionary()
+
+
+def _written_spec(model: Model) -> dict[str, Any]:
+    """Return a model's spec without its labels as JSON holds it, the same for all that is explained of the model."""
+    if model not in _written:
+        _written[model] = plain(dataclasses.asdict(dataclasses.replace(model.spec, labels=())))
+    return _written[model]
+
+
 @dataclass(frozen=True)
-class Recipe:
-    """What a manifest says of how to recompute, checked: the file may have come from anywhere."""
+class Opening:
+    """What a manifest says of how its model was opened, checked: the file may have come from anywhere."""
 
     path: str
     digest: str
     device: str
     threads: int
-    layout: runtime.Layout
     spec: ModelSpec
+
+    @classmethod
+    def read(cls, kept: Mapping[str, Any], what: str = "explanation") -> Opening:
+        """Read it from the manifest of ``what``. Raises ``InputError`` where that lacks something."""
+        with whole_manifest(what):
+            return cls(
+                path=_text(kept["model_path"]),
+                digest=_text(kept["model_digest"]),
+                device=_text(kept["device"]),
+                threads=whole(kept["threads"], MOST["threads"], least=1),
+                spec=_spec(kept["spec"]),
+            )
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a manifest says of how to recompute an explanation, checked."""
+
+    opening: Opening
+    layout: runtime.Layout
     seed: int
     wrt: str | None
     target: Target
@@ -93,30 +128,60 @@ class Recipe:
     def read(cls, explanation: Explanation) -> Recipe:
         """Read it from an explanation. Raises ``InputError`` where the manifest lacks something."""
         kept = explanation.manifest
-        try:
+        with whole_manifest():
             return cls(
-                path=_text(kept["model_path"]),
-                digest=_text(kept["model_digest"]),
-                device=_text(kept["device"]),
-                threads=_whole(kept["threads"], MOST["threads"], least=1),
-                layout=runtime.Layout(**{n: _whole(kept["layout"][n], most, least=1) for n, most in MOST.items()}),
-                spec=_spec(kept["spec"]),
-                seed=_whole(kept["seed"], None),
+                opening=Opening.read(kept),
+                layout=layout_of(kept["layout"]),
+                seed=whole(kept["seed"], None),
                 wrt=None if kept["wrt"] is None else _text(kept["wrt"]),
                 target=Target(
                     explanation.target,
                     _text(kept["target_tensor"]),
-                    tuple(None if k is None else _whole(k, None, least=None) for k in kept["target_index"]),
+                    tuple(None if k is None else whole(k, None, least=None) for k in kept["target_index"]),
                     explanation.label,
                     _text(kept["target_space"]),
                 ),
                 asked=_text(kept["target"]),
             )
-        except (KeyError, TypeError, ValueError, AttributeError, SettingError) as error:
-            raise InputError(
-                "the manifest of this explanation is not whole; it cannot be replayed",
-                where=printable(error if str(error) else type(error).__name__)[:120],
-            ) from None
+
+
+@contextlib.contextmanager
+def whole_manifest(what: str = "explanation") -> Iterator[None]:
+    """Turn what is wrong with a manifest into an ``InputError`` that names ``what`` it is of."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, SettingError) as error:
+        raise InputError(
+            f"the manifest of this {what} is not whole; it cannot be replayed",
+            where=printable(error if str(error) else type(error).__name__)[:120],
+        ) from None
+
+
+def layout_of(kept: Mapping[str, Any]) -> runtime.Layout:
+    """Return a layout from what JSON made of it."""
+    return runtime.Layout(**{n: whole(kept[n], most, least=1) for n, most in MOST.items()})
+
+
+def storable(value: Any) -> Any:
+    """Return a setting as arrays, numbers and text, files by their whole path; ``revived`` undoes it."""
+    if isinstance(value, dict):
+        return {name: storable(one) for name, one in value.items()}
+    if isinstance(value, str | os.PathLike):
+        return _from_anywhere(os.fspath(value))
+    if isinstance(value, Features):
+        return {"type": "Features", "names": list(value.names), "labels": value.labels, "kind": value.kind}
+    if isinstance(value, Baseline):
+        return {"type": "Baseline", **{f.name: getattr(value, f.name) for f in dataclasses.fields(value)}}
+    return value
+
+
+def _from_anywhere(text: str) -> str:
+    """Return a text that names a file, or rows of one (``rows.csv:0-9``), so that it does so in any folder."""
+    head, colon, rows = text.rpartition(":")
+    for path, rest in ((Path(text), ""), (Path(head), colon + rows)):
+        if path.suffix.lower() in SETTING_FILES and path.is_file():
+            return f"{path.absolute()}{rest}"
+    return text
 
 
 def revived(value: Any) -> Any:
@@ -136,7 +201,8 @@ def _text(value: Any) -> str:
     return value
 
 
-def _whole(value: Any, most: int | None, *, least: int | None = 0) -> int:
+def whole(value: Any, most: int | None, *, least: int | None = 0) -> int:
+    """Return a whole number from a manifest; ``TypeError`` for anything else, and out of bounds."""
     if type(value) is not int or (least is not None and value < least) or (most is not None and value > most):
         raise TypeError(f"{value!r} is out of range")
     return value
@@ -150,8 +216,12 @@ def _spec(kept: Any) -> ModelSpec:
 
 
 def _input_spec(fields: dict[str, Any]) -> InputSpec:
-    preprocessing = fields.pop("preprocessing")
-    return InputSpec(**fields, preprocessing=Preprocessing(**preprocessing) if preprocessing else None)
+    preprocessing, scaling = fields.pop("preprocessing"), fields.pop("scaling", None)
+    return InputSpec(
+        **fields,
+        preprocessing=Preprocessing(**preprocessing) if preprocessing else None,
+        scaling=Scaling(**scaling) if scaling else None,
+    )
 
 
 def _tuples(value: Any) -> Any:

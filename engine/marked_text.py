@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .inputs.sample import PARTED
 from .inputs.text_parts import check_spans, grouped, words_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from .explanation import Explanation
+    from .inputs.sample import SplitText
 
 
 @dataclass(frozen=True)
@@ -46,41 +48,53 @@ class MarkedText:
 
 
 def marked_text(explanation: Explanation) -> MarkedText | None:
-    """Return the text that was explained with its values, None where the explanation is not one of a text.
+    """Return the texts that were explained with their values, None where the explanation is not one of a text.
 
-    Values of features are those of its words, tokens or sentences. An array with a value, or a vector of values, per
-    token (attention, gradients at an embedding) is added up over the vector and over the tokens of each word.
+    Several texts are parted by blank lines. Values of features are those of their words, tokens or sentences. An array
+    with a value, or a vector of values, per token (attention, gradients at an embedding) is added up over the vector
+    and over the tokens of each word.
     """
-    sample = explanation.sample
-    if sample is None or not sample.text or not sample.tokens:
-        return None
+    texts = explanation.sample.texts if explanation.sample is not None else ()
+    marks: list[Mark] = []
+    begin, has_values = 0, False
+    for split in texts:
+        found = _marked(explanation, split)
+        if found is not None:
+            marks += [replace(mark, begin=mark.begin + begin, end=mark.end + begin) for mark in found]
+            has_values = True
+        begin += len(split.text) + len(PARTED)
+    return MarkedText(PARTED.join(split.text for split in texts), tuple(marks)) if has_values else None
+
+
+def _marked(explanation: Explanation, split: SplitText) -> list[Mark] | None:
+    """Return the marks of one text, None where the explanation says nothing of it."""
     try:
-        check_spans(sample.text, sample.tokens, sample.spans)
+        check_spans(split.text, split.tokens, split.spans)
     except ValueError:
         return None
-    labels = explanation.feature_labels.get(sample.text_input)
-    if explanation.feature_values is not None and labels is not None and labels.size == len(sample.tokens):
+    labels = explanation.feature_labels.get(split.input)
+    if explanation.feature_values is not None and labels is not None and labels.size == len(split.tokens):
         groups = [int(label) for label in labels.reshape(-1)]
         if max(groups) >= len(explanation.feature_values):
             return None
-        values, errors = explanation.feature_values, explanation.feature_errors
-    else:
-        per_token = _per_token(explanation, len(sample.tokens))
-        if per_token is None:
-            return None
-        groups, errors = grouped(sample.spans, words_in(sample.text)), None
-        values = np.zeros(max(groups) + 1)
-        np.add.at(values, [g for g in groups if g >= 0], [v for v, g in zip(per_token, groups, strict=True) if g >= 0])
-    return MarkedText(sample.text, tuple(_marks(sample.spans, groups, values, errors)))
+        return list(_marks(split.spans, groups, explanation.feature_values, explanation.feature_errors))
+    per_token = _per_token(explanation, split)
+    if per_token is None:
+        return None
+    groups = grouped(split.spans, words_in(split.text))
+    values = np.zeros(max(groups) + 1)
+    np.add.at(values, [g for g in groups if g >= 0], [v for v, g in zip(per_token, groups, strict=True) if g >= 0])
+    return list(_marks(split.spans, groups, values, None))
 
 
-def _per_token(explanation: Explanation, count: int) -> np.ndarray | None:
+def _per_token(explanation: Explanation, split: SplitText) -> np.ndarray | None:
     """Return a value per token from the first array whose second axis is that of the tokens."""
-    sample = explanation.sample
-    first = sample.text_input if sample is not None else ""
+    count = len(split.tokens)
     # An embedding before attention masks and other rows of numbers.
-    order = sorted(explanation.values, key=lambda n: (n != first, explanation.values[n].ndim != 3))
-    for array in (explanation.values[name] for name in order):
+    order = sorted(explanation.values, key=lambda n: (n != split.input, explanation.values[n].ndim != 3))
+    alone = explanation.sample is None or len(explanation.sample.texts) == 1
+    for name in order if alone else order[:1]:  # of several texts, arrays inside the model could be of any
+        array = explanation.values[name]
         if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
             continue
         if array.shape[:2] == (1, count) and array.ndim <= 3:

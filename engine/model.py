@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from .target import Target
 
 
+ONE_CORE = 1 << 16  # bytes of the largest tensor up to which rows are run on one core: others would hardly help
+
+
 @dataclass(frozen=True)
 class TensorSpec:
     """An input or output: name, dtype (object for strings), shape with symbolic axes, and where its batch axis is."""
@@ -54,7 +57,7 @@ def load(
     spec: ModelSpec | str | os.PathLike[str] | None = None,
     device: str = "auto",
     threads: int | None = None,
-    providers: Sequence[runtime.Provider] | None = None,
+    providers: Sequence[runtime.Provider] | str | None = None,
 ) -> Model:
     """Open an ONNX model from a path or from bytes.
 
@@ -87,14 +90,21 @@ class Model:
         self.device = device
         self.threads = threads
         self.external: tuple[Path, ...] = file.external
+        self._stamps = {path: _stamp(path) for path in file.external}
         self._folder = file.folder
         dropped, self._zipmap = graph.drop_zipmap(file.proto)
         self._proto: onnx.ModelProto = graph.normalise(dropped, max_ir=runtime.MAX_IR, max_opset=runtime.MAX_OPSET)
         self.spec = self._find_spec(spec)
         self._variants: dict[tuple[str, ...], Variant] = {}
+        self._activations: dict[str, tuple[str, str] | None] = {}
         self._recent: dict[tuple[Any, ...], tuple[dict[str, np.ndarray], list[np.ndarray]]] | None = None
-        self.layouts: dict[str, runtime.Layout] = {}  # measured ones, by model, target and shapes
         self.layout: runtime.Layout | None = None  # set to override the measured choice, as a replay does
+
+    def __repr__(self) -> str:
+        """One line: the file, what it takes and gives, and the device."""
+        name = printable(self.path.name) if self.path is not None else "from bytes"
+        takes, gives = ("; ".join(map(str, tensors)) for tensors in (self.inputs, self.outputs))
+        return f"<Model {name}: {takes} -> {gives}; on {printable(self.device.name)}>"
 
     @cached_property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -106,6 +116,9 @@ class Model:
         """The inputs, before it is known where their batch axes are."""
         wanted = set(graph.input_names(self._proto))
         axes = graph.sequence_axes(self._proto)
+        for value in self._proto.graph.input:
+            if value.name in wanted:
+                graph.check_readable(value.name, value.type)
         return [
             dataclasses.replace(_tensor_spec(v), axes=axes.get(v.name, ""), is_state=v.name in self._states[0])
             for v in self._proto.graph.input
@@ -190,9 +203,21 @@ class Model:
             )
         return floats[0]
 
+    @cached_property
+    def has_loops(self) -> bool:
+        """True where the time of a run may depend on values, and not on shapes alone."""
+        return graph.has_loops(self._proto)
+
+    @cached_property
+    def random_node(self) -> str | None:
+        """The first node that draws random numbers, None where none does."""
+        return graph.random_node(self._proto)
+
     def final_activation(self, output: str) -> tuple[str, str] | None:
         """Return the tensor before the output's final Softmax, LogSoftmax or Sigmoid, and which it is."""
-        return graph.final_activation(self._proto, output)
+        if output not in self._activations:
+            self._activations[output] = graph.final_activation(self._proto, output)
+        return self._activations[output]
 
     def check(self, feeds: Mapping[str, np.ndarray] | np.ndarray) -> dict[str, np.ndarray]:
         """Check and convert feeds; returns rows with the batch axis first. Raises ``InputError``."""
@@ -227,8 +252,11 @@ class Model:
         key = (tensors, *(id(feed) for feed in feeds.values()))
         if self._recent is not None and key in self._recent:
             return self._recent[key][1]
-        variant = self.variant(tensors, first_row(feeds, self.inputs))
-        values = variant.run(feeds, Runner.default_layout(variant, first_row(feeds, self.inputs)).batch)
+        one = first_row(feeds, self.inputs)
+        variant = self.variant(tensors, one)
+        known = Runner.suited(variant, one)
+        is_small = self.device.is_cpu and known.widest * variant.count(feeds) <= ONE_CORE
+        values = variant.run(feeds, known.default.batch, threads=1 if is_small else self.threads)
         if self._recent is not None:
             self._recent[key] = (dict(feeds), values)
         return values
@@ -259,6 +287,16 @@ class Model:
         """Where external data lies."""
         return self._folder
 
+    def check_external(self) -> None:
+        """Raise ``ModelError`` where a file of weights is no longer the one that the digest was made of."""
+        for path, stamp in self._stamps.items():
+            if _stamp(path) != stamp:
+                raise ModelError(
+                    "the weights of this model have changed since it was opened",
+                    where=printable(path),
+                    tip="open it again, when nobody writes to its files",
+                )
+
     @property
     def batching(self) -> str:
         """How rows are run, as far as it is known: any, freed, fixed or looped; empty before the first run."""
@@ -272,6 +310,15 @@ class Model:
         else:
             found = find_spec(self.path) if self.path is not None else None
         return complete_spec(found, self.inputs)
+
+
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    """Return what changes when a file does; None where it is gone."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _bytes(tensor: graph.TensorInfo, sizes: Mapping[int | str | None, int]) -> int:
@@ -289,11 +336,10 @@ def _tensor_spec(value: onnx.ValueInfoProto) -> TensorSpec:
             f"'{printable(value.name)}' is a {value.type.WhichOneof('value') or 'value of unknown type'}, not a tensor",
             tip="models with sequence or map inputs cannot be explained",
         )
-    dtype = (
-        np.dtype(object)
-        if kind.elem_type == onnx.TensorProto.STRING
-        else helper.tensor_dtype_to_np_dtype(kind.elem_type or 1)
-    )
+    try:
+        dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type or 1)  # object for text
+    except KeyError:
+        raise ModelError(f"'{printable(value.name)}' has the unknown element type {kind.elem_type}") from None
     shape = tuple(
         int(d.dim_value) if d.HasField("dim_value") and d.dim_value > 0 else (d.dim_param or None)
         for d in kind.shape.dim

@@ -1,11 +1,13 @@
 """Patience: waiting for native code that may take long, or for ever, while saying so and staying interruptible.
 
 Notes go to the logger ``onnxplain``: how long it has taken and how much memory the process holds. Ctrl-C ends the wait
-at once, also where the native code never returns.
+at once, also where the native code never returns. Code that was left behind so gets a moment to end before the
+interpreter does: a thread that comes back to an interpreter that is gone ends the process with SIGABRT.
 """
 
 from __future__ import annotations
 
+import atexit
 import logging
 import sys
 import threading
@@ -19,8 +21,10 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 NOTE_SECONDS = 30.0  # after which a note is made, and again after every further such time
+LAST_SECONDS = 1.5  # for native code that is to end, before the interpreter does
 
 log = logging.getLogger("onnxplain")
+_under_way: set[threading.Event] = set()  # one for each work, set when that ends
 
 
 def patiently(work: Callable[[], Result], what: str) -> Result:
@@ -33,17 +37,26 @@ def patiently(work: Callable[[], Result], what: str) -> Result:
             results.append(work())
         except BaseException as error:  # noqa: BLE001 - handed over to the thread that waits
             errors.append(error)
+        finally:
+            _under_way.discard(done)
+            done.set()
 
     begun = time.monotonic()
-    thread = threading.Thread(target=run, name=f"onnxplain {what}", daemon=True)
-    thread.start()
-    thread.join(NOTE_SECONDS)
-    while thread.is_alive():
+    done = threading.Event()  # not Thread.join: where Ctrl-C ends that, Python 3.11 takes the thread for ended
+    _under_way.add(done)
+    threading.Thread(target=run, name=f"onnxplain {what}", daemon=True).start()
+    while not done.wait(NOTE_SECONDS):
         note(what, time.monotonic() - begun)
-        thread.join(NOTE_SECONDS)
     if errors:
         raise errors[0]
     return results[0]
+
+
+@atexit.register
+def left_behind() -> bool:
+    """Wait a moment for the work whose wait was interrupted, and say whether some of it still runs."""
+    until = time.monotonic() + LAST_SECONDS
+    return not all(done.wait(max(0.0, until - time.monotonic())) for done in list(_under_way))
 
 
 def awaited(future: Future[Result], what: str) -> Result:

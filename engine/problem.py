@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .inputs.sample import Sample
     from .masking.baselines import Baseline
     from .masking.features import Features
+    from .memory import Memories
     from .model import Model
     from .target import Target
 
@@ -83,17 +84,23 @@ class Problem:
         """
         return np.random.default_rng([self.seed, stream])
 
-    def game(self, features: Features | None = None, expected: int = 0) -> Game:
-        """Return the game of this problem; ``expected`` coalitions size the progress bar and the layout."""
+    def game(self, features: Features | None = None, expected: int = 0, memories: Memories | None = None) -> Game:
+        """Return the game of this problem; ``expected`` coalitions size the progress bar and the layout.
+
+        Games that are given the same ``memories`` share scores where method, target, features and baseline are equal;
+        model and sample must be.
+        """
         self.progress.start(self.method, expected)
+        chosen = features or self.features
         return Game(
             self.model,
             self.sample,
             self.target,
-            features or self.features,
+            chosen,
             self.baseline,
             progress=self.progress.advance,
             expected=expected,
+            shared=None if memories is None else memories.of(self.method, self.target, chosen, self.baseline),
         )
 
 

@@ -158,6 +158,8 @@ def unregister(name: str) -> None:
 
 def find(name: str, kind: str = "") -> Plugin:
     """Return the plug-in called ``name``; an unknown name or another kind is a ``SettingError`` with the nearest."""
+    if not isinstance(name, str):
+        raise SettingError(f"a plug-in is asked for by its name, not by what is of type {type(name).__name__}")
     entries = _entry_points() if name not in _registered else []
     for entry in sorted(entries, key=lambda e: e.name != name):
         if entry.name == name or (name not in _registered and not _place(entry)[1]):
@@ -177,7 +179,12 @@ def find(name: str, kind: str = "") -> Plugin:
 
 
 def plugins(kind: str = "") -> list[Plugin]:
-    """Import and list all plug-ins, by name; those that fail to import are left to ``broken()``."""
+    """Import and list all plug-ins, by name; those that fail to import are left to ``broken()``.
+
+    Raises ``SettingError`` for an unknown kind.
+    """
+    if kind not in {"", *KINDS}:
+        raise SettingError(f"'{printable(kind)}' is not a kind of plug-in", tip=nearest(str(kind), KINDS))
     for entry in _entry_points():
         _load(entry)
     return sorted((p for p in _registered.values() if kind in {"", p.kind}), key=lambda p: p.name)

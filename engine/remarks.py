@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import graph
 from .errors import printable
 from .masking.baselines import Baseline
 
@@ -30,7 +29,7 @@ def _labels(problem: Problem) -> str:
 
 def _chance(problem: Problem) -> str:
     """Say where the model itself draws random numbers: then no seed makes two runs agree."""
-    node = graph.random_node(problem.model.proto)
+    node = problem.model.random_node
     if node is None:
         return ""
     return f"the model draws random numbers ({printable(node)}): scores, and so these values, differ from run to run"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -12,6 +11,7 @@ import numpy as np
 
 from . import runtime
 from .home import recall, remember
+from .rows import quickest
 from .runtime import Halt, Layout
 
 if TYPE_CHECKING:
@@ -29,6 +29,17 @@ WORTH_MEASURING = 1.0  # seconds of expected work above which layouts are measur
 TRIALS, TRIAL_SECONDS = 3, 0.15
 AS_GOOD = 0.02  # a smaller batch that is slower by no more than this is taken: it leaves more of the cache
 SHARING_GAINS = 0.05
+OWN_SECONDS = 5e-5  # about what a batch costs beside its rows: drawing, masking and putting scores together
+
+
+@dataclass
+class Suited:
+    """What is known of a variant and rows of certain shapes: a default layout, one that was measured, a row's time."""
+
+    default: Layout
+    measured: Layout | None
+    widest: int  # bytes of the model's largest tensor
+    row_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -44,27 +55,36 @@ class Runner:
         """Return a runner with the given layout, a remembered one, one measured now, or the default."""
         if layout is not None:
             return cls(variant, target, layout)
-        known = cls._remembered(variant, feeds)
-        if known is not None:
-            return cls(variant, target, known)
-        default = cls(variant, target, cls.default_layout(variant, feeds))
+        known = cls.suited(variant, feeds)
+        if known.measured is not None:
+            return cls(variant, target, known.measured)
+        default = cls(variant, target, known.default)
         if not variant.model.device.is_cpu or expected * variant.seconds < WORTH_MEASURING:
             return default
-        if expected * default.row_seconds(feeds) < WORTH_MEASURING:
+        if known.row_seconds is None:
+            known.row_seconds = default.row_seconds(feeds)
+        if expected * known.row_seconds < WORTH_MEASURING:
             return default
-        known = cls._measured(variant, target, feeds, default.layout)
-        variant.model.layouts[_layout_key(variant, feeds)] = known
-        remember(LAYOUTS, _layout_key(variant, feeds), dataclasses.asdict(known))
-        return cls(variant, target, known)
+        known.measured = cls._measured(variant, target, feeds, known.default)
+        remember(LAYOUTS, _layout_key(variant, feeds), dataclasses.asdict(known.measured))
+        return cls(variant, target, known.measured)
+
+    @classmethod
+    def suited(cls, variant: Variant, feeds: Feeds) -> Suited:
+        """Return what is known for rows like ``feeds``; what another process measured is looked up once."""
+        shapes = tuple((name, feed.shape, feed.dtype) for name, feed in feeds.items())
+        if shapes not in variant.suited:
+            variant.suited[shapes] = Suited(
+                cls.default_layout(variant, feeds), cls._remembered(variant, feeds), variant.model.widest(feeds)
+            )
+        return variant.suited[shapes]
 
     def row_seconds(self, feeds: Feeds) -> float:
         """Time a row of a batch: by itself a row takes longer, by the cost of a call."""
         count = min(self.batch, self.most_tried)
         rows = {n: np.repeat(f, count, axis=0) if self.variant.has_rows(n) else f for n, f in feeds.items()}
         self.run(rows)
-        begun = time.perf_counter()
-        self.run(rows)
-        return (time.perf_counter() - begun) / count / self.layout.workers
+        return quickest(lambda: self.run(rows)) / count / self.layout.workers
 
     @property
     def most_tried(self) -> int:
@@ -89,25 +109,21 @@ class Runner:
 
     @staticmethod
     def _remembered(variant: Variant, feeds: Feeds) -> Layout | None:
-        key = _layout_key(variant, feeds)
-        if key in variant.model.layouts:
-            return variant.model.layouts[key]
-        kept = recall(LAYOUTS, key)
+        kept = recall(LAYOUTS, _layout_key(variant, feeds))
         if not isinstance(kept, dict) or kept.keys() != {"workers", "threads", "batch"}:
             return None
         if any(type(v) is not int or v < 1 for v in kept.values()):
             return None
         if max(kept["workers"], kept["threads"]) > variant.model.threads or kept["batch"] > 2 * MOST_ROWS:
             return None
-        variant.model.layouts[key] = Layout(**kept)
-        return variant.model.layouts[key]
+        return Layout(**kept)
 
     @classmethod
     def _measured(cls, variant: Variant, target: Target, feeds: Feeds, default: Layout) -> Layout:
         """Time a few layouts on this input, in turns, and return the one that was fastest at its best.
 
         Threads that share an operator wait for each other in a loop: on a machine that others use too, that is slow. So
-        they must be faster by ``SHARING_GAINS`` to be chosen.
+        they must be faster by ``SHARING_GAINS`` to be chosen. A batch also costs ``OWN_SECONDS``, which are not timed.
         """
         cores = variant.model.threads
         most = cls(variant, target, default).most_tried
@@ -120,7 +136,10 @@ class Runner:
                 for layout in dict.fromkeys((Layout(cores, 1, batch), Layout(1, cores, batch))):
                     rate = runtime.measure(cls(variant, target, layout).run, rows, layout, TRIAL_SECONDS)
                     rates[layout] = max(rate, rates.get(layout, 0.0))
-        worth = {layout: rate * (1.0 if layout.threads == 1 else 1 - SHARING_GAINS) for layout, rate in rates.items()}
+        worth = {
+            layout: (1.0 if layout.threads == 1 else 1 - SHARING_GAINS) / (1 / rate + OWN_SECONDS / layout.batch)
+            for layout, rate in rates.items()
+        }
         good = [layout for layout, rate in worth.items() if rate >= (1 - AS_GOOD) * max(worth.values())]
         return min(good, key=lambda layout: (layout.batch, -worth[layout]))
 
@@ -128,11 +147,6 @@ class Runner:
     def batch(self) -> int:
         """Rows a run."""
         return self.layout.batch
-
-    @property
-    def depth(self) -> int:
-        """How many batches may be under way or being prepared at a time."""
-        return runtime.in_flight(self.layout.workers) + 1
 
     def run(self, feeds: Feeds, halt: Halt | None = None) -> np.ndarray:
         """Return the target's scores (rows,); more rows than a batch are run one batch after the other."""
@@ -145,7 +159,10 @@ class Runner:
     def stream(self, batches: Iterable[tuple[Feeds | None, Tag]]) -> Iterator[tuple[np.ndarray | None, Tag]]:
         """Score batches in order, the next ones being prepared meanwhile."""
         self.variant.session(self.layout.threads)
-        yield from runtime.stream(self.run, batches, self.layout.workers)
+        variant = self.variant
+        yield from runtime.stream(
+            self.run, batches, self.layout.workers, lambda feeds: variant.run_seconds(variant.count(feeds))
+        )
 
 
 def _layout_key(variant: Variant, feeds: Feeds) -> str:

@@ -7,8 +7,11 @@ memory through IO binding.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import io
 import itertools
+import math
 import os
 import re
 import time
@@ -34,6 +37,9 @@ Tag = TypeVar("Tag")
 Result = TypeVar("Result")
 
 FATAL_ONLY = 4  # native log level: errors are raised as exceptions too, so nothing is lost
+MOST_THREADS = 8  # a core
+BRIEF = 2e-4  # seconds of a run: waking another thread and waiting for it takes about as long
+BRIEF_ALONE = 2e-3  # seconds of a run while which there is nothing else to do
 MAX_IR = 13
 MAX_OPSET = 26
 STOP_SPINNING = "session.force_spinning_stop"  # threads that look for work after a run keep the cores from others
@@ -83,12 +89,14 @@ class Device:
         return _provider_name(self.providers[0]) == "CPUExecutionProvider"
 
 
-def choose_device(device: str = "auto", providers: Sequence[Provider] | None = None) -> Device:
+def choose_device(device: str = "auto", providers: Sequence[Provider] | str | None = None) -> Device:
     """Return the device to run on.
 
     ``auto`` takes CUDA where a driver and a GPU answer and the CPU elsewhere, without a word; ``cuda`` or ``cuda:1``
     raises ``CapabilityError`` where CUDA cannot run; ``providers`` are handed to ONNX Runtime as they are.
     """
+    if isinstance(providers, str):
+        providers = [providers]
     if providers:
         known = ort.get_available_providers()
         for provider in providers:
@@ -189,6 +197,8 @@ class Session:
             return self.run_bound(feeds, halt)
         except RUNTIME_ERRORS as error:
             raise _translated(error) from None
+        except UnicodeDecodeError as error:
+            raise ModelError(f"an output of this model holds text that is not UTF-8: {error.object[:40]!r}") from None
 
     def run_bound(self, feeds: Feeds, halt: Halt | None = None) -> list[np.ndarray]:
         """Run with inputs and outputs in the device's memory."""
@@ -219,14 +229,18 @@ def in_flight(workers: int) -> int:
 
 
 def stream(
-    run: Callable[[Feeds, Halt], Result], batches: Iterable[tuple[Feeds | None, Tag]], workers: int
+    run: Callable[[Feeds, Halt], Result],
+    batches: Iterable[tuple[Feeds | None, Tag]],
+    workers: int,
+    seconds: Callable[[Feeds], float] = lambda _: math.inf,
 ) -> Iterator[tuple[Result | None, Tag]]:
     """Run batches in order while the next ones are prepared; at most ``in_flight(workers)`` are under way.
 
-    A batch's arrays may be written to again after as many further batches have been drawn. A batch of None passes
-    through in its turn with the result None. An error or Ctrl-C ends the runs that are under way.
+    A batch's arrays may be written to again when its result is there. A batch of None passes through in its turn with
+    the result None. An error or Ctrl-C ends the runs that are under way. Where none is, a batch of few ``seconds``, as
+    far as these are known, is run in this thread: waking another would take longer. Ctrl-C waits as long.
     """
-    executor = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="onnxplain")
+    executor: ThreadPoolExecutor | None = None
     pending: deque[tuple[Future[Result] | None, Tag]] = deque()
     halt = Halt()
 
@@ -235,7 +249,15 @@ def stream(
         return (None if future is None else awaited(future, "running the model on one batch")), tag
 
     try:
-        for feeds, tag in batches:
+        coming = iter(batches)
+        held: list[tuple[Feeds | None, Tag]] = []
+        while (item := held.pop() if held else next(coming, None)) is not None:
+            feeds, tag = item
+            if feeds is not None and not pending and _runs_here(seconds(feeds), coming, held):
+                yield run(feeds, halt), tag
+                continue
+            if executor is None:
+                executor = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="onnxplain")
             pending.append((None if feeds is None else executor.submit(run, feeds, halt), tag))
             if len(pending) >= in_flight(workers):
                 yield oldest()
@@ -245,7 +267,18 @@ def stream(
         halt()
         raise
     finally:
-        executor.shutdown(wait=True, cancel_futures=True)
+        if executor is not None:
+            executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _runs_here(
+    seconds: float, coming: Iterator[tuple[Feeds | None, Tag]], held: list[tuple[Feeds | None, Tag]]
+) -> bool:
+    """Say whether to run a batch in the thread that draws batches; the next one may be drawn for that, and is held."""
+    if BRIEF < seconds <= BRIEF_ALONE:
+        held += itertools.islice(coming, 1)
+        return not held
+    return seconds <= BRIEF
 
 
 def measure(run: Callable[[Feeds, Halt], Result], feeds: Feeds, layout: Layout, seconds: float) -> float:
@@ -270,12 +303,16 @@ def measure(run: Callable[[Feeds, Halt], Result], feeds: Feeds, layout: Layout, 
 
 
 def cores(threads: int | None = None) -> int:
-    """Return how many cores may be used: ``threads`` if given, else those this process may run on."""
-    if threads is not None:
-        if threads < 1:
-            raise SettingError(f"threads must be at least 1, not {threads}")
-        return threads
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return how many cores may be used: ``threads`` if given, else those this process may run on.
+
+    Of more than MOST_THREADS a core, no more are taken: a session of 100,000 threads takes minutes and gigabytes.
+    """
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if threads is None:
+        return there
+    if threads < 1:
+        raise SettingError(f"threads must be at least 1, not {threads}")
+    return min(threads, MOST_THREADS * there)
 
 
 def _open(proto: bytes, folder: Path | None, device: Device, threads: int, *, optimise: bool) -> ort.InferenceSession:
@@ -287,11 +324,13 @@ def _open(proto: bytes, folder: Path | None, device: Device, threads: int, *, op
     if not optimise:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     if folder is not None:
-        options.add_session_config_entry(EXTERNAL_FOLDER, str(folder))
+        # UTF-8, whatever the encoding of the locale: where Python could not decode a name, its bytes are in it
+        options.add_session_config_entry(EXTERNAL_FOLDER, os.fsencode(folder).decode("utf-8", "replace"))
     if not device.is_cpu:
         ort.set_default_logger_severity(FATAL_ONLY)
         if device.memory == "cuda" and hasattr(ort, "preload_dlls"):
-            ort.preload_dlls()
+            with contextlib.redirect_stdout(io.StringIO()):  # it prints which libraries are missing; see below
+                ort.preload_dlls()
     try:
         session = ort.InferenceSession(proto, options, providers=list(device.providers))
     except _ort_errors.RuntimeException:
@@ -344,7 +383,9 @@ def _unopened(error: Exception) -> ModelError:
     missing = re.search(r"(?:for the node |is not a registered function/op|No [Oo]p registered for )(\S*)", reason)
     if kind == "NotImplemented" or missing or "opset" in reason.lower():
         return ModelError(
-            "ONNX Runtime does not know an operator or opset of this model", where=reason, tip="a newer onnxruntime may"
+            "ONNX Runtime does not know an operator or opset of this model",
+            where=reason,
+            tip="a newer onnxruntime may know it: pip install -U onnxruntime (or onnxruntime-gpu)",
         )
     return ModelError("ONNX Runtime cannot open the model", where=reason)
 

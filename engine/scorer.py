@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from .model import Model
+    from .runtime import Layout
     from .target import Target
 
 Tag = TypeVar("Tag")
@@ -42,6 +43,11 @@ class Scorer:
     def batch(self) -> int:
         """Rows that fit one run of the model; a good number to hand over at a time."""
         return self._runner.batch
+
+    @property
+    def layout(self) -> Layout:
+        """How the work is laid on the machine."""
+        return self._runner.layout
 
     def stream(self, batches: Iterable[tuple[Feeds, Tag]]) -> Iterator[tuple[np.ndarray, Tag]]:
         """Yield ``(scores, tag)`` in the order of the batches; a batch must not be written to afterwards.

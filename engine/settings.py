@@ -255,8 +255,9 @@ def _convert_to_one_of(value: Any, options: tuple[Any, ...]) -> Any:
 
 
 def _convert_choice(value: Any, choices: tuple[Any, ...]) -> Any:
+    wanted = "none" if value is None else value  # as the command line reads it
     for choice in choices:
-        if type(choice) is type(value) and choice == value:
+        if type(choice) is type(wanted) and choice == wanted:
             return choice
     raise ValueError
 

@@ -14,6 +14,7 @@ from .errors import SettingError, nearest, printable
 from .files import excerpt, inside
 from .labels import read_labels
 from .layout import infer_layout, sizes_by_letter
+from .scaling import Scaling
 from .spec_toml import Fields, read_toml, to_toml, write_spec
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ __all__ = [
     "InputSpec",
     "ModelSpec",
     "Preprocessing",
+    "Scaling",
     "complete_spec",
     "find_spec",
     "infer_spec",
@@ -40,7 +42,9 @@ MODALITIES = ("image", "table", "text", "series", "array", "state")
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
 COLOURS = {"RGB": 3, "BGR": 3, "L": 1}
 HUGGING_FACE_INPUT = "pixel_values"
+BYTES = "bytes"
 LONGEST_TEXT = 1 << 20  # tokens
+LONGEST_SIDE = 65535  # pixels of an image
 MOST_RATE = 100_000_000  # samples per second
 
 
@@ -75,8 +79,9 @@ class Preprocessing:
             return f"interpolation '{excerpt(self.interpolation)}' is not one of {', '.join(INTERPOLATIONS)}"
         if self.colour not in COLOURS:
             return f"colour '{excerpt(self.colour)}' is not one of {', '.join(COLOURS)}"
-        if not all(0 <= side <= 65535 for side in (*self.size, self.resize)) or (0 in self.size and any(self.size)):
-            return f"size {self.size} and resize {self.resize} must be 0 (not set) or 1 to 65535"
+        sides = (*self.size, self.resize)
+        if not all(0 <= side <= LONGEST_SIDE for side in sides) or (0 in self.size and any(self.size)):
+            return f"size {self.size} and resize {self.resize} must be 0 (not set) or 1 to {LONGEST_SIDE}"
         if self.resize and not self.crop and any(self.size):
             return "resize is the short side before the crop: with crop = false, leave out resize or size"
         if self.resize and any(self.size) and self.resize < min(self.size):
@@ -110,9 +115,9 @@ class InputSpec:
 
     ``layout`` has a letter per axis: N batch, C channels, H height, W width, T time, F features; ``""`` if unknown.
     ``categories`` names the codes 0, 1, 2, ... of a column. A series has ``rate`` samples per second (0: steps without
-    a unit) and a name per channel in ``channels``; ``time`` is the column of a CSV file that holds the seconds. What a
-    file does not fill, and a ``state``, which is never masked, holds ``fill``. SettingError if fields contradict each
-    other.
+    a unit) and a name per channel in ``channels``; ``time`` is the column of a CSV file that holds the seconds, and
+    ``scaling`` what is done to the numbers of a file. What a file does not fill, and a ``state``, which is never
+    masked, holds ``fill``. SettingError if fields contradict each other.
     """
 
     name: str
@@ -129,6 +134,8 @@ class InputSpec:
     fill: float | None = None
     tokenizer: str = ""  # of a text's codes: a tokenizer.json, relative to the spec; "" for one beside the model
     length: int = 0  # most tokens of a text; 0 for what tokenizer and model say
+    scaling: Scaling | None = None  # of a series
+    codes: str = ""  # what whole numbers stand for: "bytes", or a vocabulary, a file relative to the spec
 
     def __post_init__(self) -> None:
         message = self._contradiction()
@@ -155,8 +162,18 @@ class InputSpec:
             return "channels has the same name twice"
         if self.time and self.time in self.channels:
             return f"time '{excerpt(self.time)}' is one of the channels"
-        if (self.rate or self.channels or self.time) and self.modality not in {"series", "array"}:
-            return f"rate, channels and time are for a series, not for an input of modality {self.modality}"
+        of_series = self.rate or self.channels or self.time or self.scaling
+        if of_series and self.modality not in {"series", "array"}:
+            return f"rate, channels, time and scaling are for a series, not for an input of modality {self.modality}"
+        if self.codes and self.modality not in {"array", "text"}:
+            return f"codes are for an array or a text, not for an input of modality {self.modality}"
+        return self._scaling_contradiction()
+
+    def _scaling_contradiction(self) -> str:
+        if self.modality == "series" and self.preprocessing:
+            return "the preprocessing of an image is not for a series: that has scale, mean and std alone"
+        if self.scaling and self.channels and self.scaling.channels not in {1, len(self.channels)}:
+            return f"mean and std are for {self.scaling.channels} channels, and {len(self.channels)} have names"
         return ""
 
     def _unknown_column(self) -> str:
@@ -232,13 +249,17 @@ def _read_input(name: str, inputs: Fields, folder: Path) -> InputSpec:
         "problem": fields.text("problem", ""),
         "tokenizer": _read_path(fields, "tokenizer", folder),
         "length": fields.whole("length", 0),
+        "codes": fields.text("codes", "") if fields.text("codes", "") == BYTES else _read_path(fields, "codes", folder),
         "rate": fields.number("rate", 0.0),
         "channels": fields.names("channels"),
         "time": fields.text("time", ""),
         "fill": fields.number("fill", 0.0) if "fill" in fields.listed() else None,
-        "preprocessing": _read_preprocessing(preprocessing) if preprocessing else None,
+        "preprocessing": preprocessing,
     }
     values["modality"] = fields.text("modality", _modality_of(values), MODALITIES)
+    is_series = values["modality"] == "series"
+    values["preprocessing"] = _read_preprocessing(preprocessing) if preprocessing and not is_series else None
+    values["scaling"] = _read_scaling(preprocessing) if preprocessing and is_series else None
     fields.finish()
     try:
         return InputSpec(name, **values)  # type: ignore[arg-type]  # each value was read by its type
@@ -249,13 +270,27 @@ def _read_input(name: str, inputs: Fields, folder: Path) -> InputSpec:
 def _modality_of(values: Mapping[str, object]) -> str:
     """Return the modality that the other fields of an input imply."""
     layout = str(values["layout"])
-    if values["preprocessing"] or set("HW") <= set(layout):
+    is_series = "T" in layout or bool(values["rate"] or values["channels"])
+    if set("HW") <= set(layout) or (values["preprocessing"] and not is_series):
         return "image"
     if values["tokenizer"] or values["length"]:
         return "text"
     if values["columns"] or values["categories"] or values["groups"] or "F" in layout:
         return "table"
-    return "series" if "T" in layout or values["rate"] or values["channels"] else "array"
+    return "series" if is_series else "array"
+
+
+def _read_scaling(fields: Fields) -> Scaling:
+    values = {
+        "scale": fields.number("scale", 1.0),
+        "mean": fields.numbers("mean", (0.0,)),
+        "std": fields.numbers("std", (1.0,)),
+    }
+    fields.finish()
+    try:
+        return Scaling(**values)  # type: ignore[arg-type]  # each value was read by its type
+    except SettingError as problem:
+        raise SettingError(problem.message, where=fields.where()) from None
 
 
 def _read_preprocessing(fields: Fields) -> Preprocessing:
@@ -325,10 +360,13 @@ def _infer_input(info: InputInfo) -> InputSpec:
 
 
 def infer_preprocessing(info: InputInfo, layout: str) -> Preprocessing | None:
-    """Return the first guess at the preprocessing of an image input; None if it takes neither grey nor colour."""
+    """Return the first guess at the preprocessing of an image input.
+
+    None if it takes neither grey nor colour, or is larger than images can be.
+    """
     sizes = sizes_by_letter(layout, info.shape)
     colour = {1: "L", 3: "RGB"}.get(sizes.get("C", 3 if "C" in layout else 1))
-    if colour is None:
+    if colour is None or max(sizes.get("H", 0), sizes.get("W", 0)) > LONGEST_SIDE:
         return None
     guess = PRESETS["none" if np.issubdtype(info.dtype, np.integer) else "unit"]
     size = (sizes["H"], sizes["W"]) if sizes.get("H") and sizes.get("W") else (0, 0)

@@ -197,6 +197,8 @@ def _input_lines(name: str, entry: InputSpec) -> list[str]:
     lines += _series_lines(entry)
     if entry.tokenizer:
         lines.append(f"tokenizer = {quote(entry.tokenizer)}  # turns a text into codes of tokens")
+    if entry.codes:
+        lines.append(f"codes = {quote(entry.codes)}  # what its numbers stand for: bytes, or a vocabulary")
     if entry.length:
         lines.append(f"length = {entry.length}  # most tokens of a text")
     if entry.columns:
@@ -207,6 +209,8 @@ def _input_lines(name: str, entry: InputSpec) -> list[str]:
             lines += [line for key, names in lists.items() for line in _list(quote(key), names)]
     if entry.preprocessing is not None:
         lines += ["", *_preprocessing_lines(header, entry.preprocessing)]
+    if entry.scaling is not None or entry.modality == "series":
+        lines += ["", *_scaling_lines(header, entry)]
     return lines
 
 
@@ -236,9 +240,25 @@ def _preprocessing_lines(header: str, preprocessing: Preprocessing) -> list[str]
         f"crop = {_bool(p.crop)}  # the centre, to size",
         f"colour = {quote(p.colour)}  # RGB, BGR or L (grey); mean and std are in this order",
         f"scale = {p.scale!r}{'  # 1/255' if p.scale == 1 / 255 else ''}",
-        f"mean = [{', '.join(repr(float(v)) for v in p.mean)}]",
-        f"std = [{', '.join(repr(float(v)) for v in p.std)}]",
+        f"mean = {_numbers(p.mean)}",
+        f"std = {_numbers(p.std)}",
     ]
+
+
+def _scaling_lines(header: str, entry: InputSpec) -> list[str]:
+    """Return what is done to the numbers of a file, as a remark where nothing is."""
+    p, mark = entry.scaling, "" if entry.scaling is not None else "# "
+    return [
+        "# What the model was trained on: (x * scale - mean) / std of the numbers in a file, sound from -1 to 1.",
+        f"{mark}[{header}.preprocessing]",
+        f"{mark}scale = {1.0 if p is None else p.scale!r}",
+        f"{mark}mean = {_numbers((0.0,) if p is None else p.mean)}  # one number, or one per channel",
+        f"{mark}std = {_numbers((1.0,) if p is None else p.std)}",
+    ]
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return f"[{', '.join(repr(float(value)) for value in values)}]"
 
 
 def _bool(value: object) -> str:
@@ -257,7 +277,9 @@ def write_spec(spec: ModelSpec, path: str | os.PathLike[str], *, overwrite: bool
     text = to_toml(spec)
     if path.exists() and not overwrite:
         raise SettingError(
-            "this file exists and may have been edited", where=printable(path), tip="remove it or write elsewhere"
+            "this file exists and may have been edited",
+            where=printable(path),
+            tip="write elsewhere, or overwrite it (--force)",
         )
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -25,7 +25,7 @@ import numpy as np
 from .errors import ModelError, SettingError, nearest, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from .model import Model
 
@@ -51,26 +51,29 @@ class Target:
     def scores(self, rows: np.ndarray) -> np.ndarray:
         """Return the target (B,) in float64 from the tensor's values (B, ...), batch axis first.
 
-        Raises ``ModelError`` where a tensor whose shape depends on the input has no such element.
+        Raises ``ModelError`` where a tensor whose shape depends on the input has no such element, or none at all.
         """
         try:
             chosen = rows[(slice(None), *(slice(None) if k is None else k for k in self.index))]
         except IndexError:
+            chosen = None
+        if chosen is None or 0 in chosen.shape[1:]:
             raise ModelError(
                 f"tensor '{printable(self.tensor)}' has no element {_written(self.index)} for this input",
                 where=f"its shape without the batch axis is {list(rows.shape[1:])}",
                 tip="its shape depends on the input; explain a tensor before the selection instead",
-            ) from None
+            )
         wide = chosen.astype(np.float64)
         return np.asarray(wide.mean(axis=tuple(range(1, wide.ndim)))) if wide.ndim > 1 else wide
 
     def finite(self, scores: np.ndarray, tip: str) -> np.ndarray:
         """Return the scores (B,) of a batch; ``ModelError`` with the first that is not finite, and the tip."""
-        bad = np.flatnonzero(~np.isfinite(scores))
-        if bad.size:
+        finite = np.isfinite(scores)
+        if not finite.all():
+            row = int(np.argmin(finite))
             raise ModelError(
-                f"the score of target '{printable(self.text)}' is {scores[bad[0]]}",
-                where=f"tensor '{printable(self.tensor)}', row {int(bad[0])} of a batch",
+                f"the score of target '{printable(self.text)}' is {scores[row]}",
+                where=f"tensor '{printable(self.tensor)}', row {row} of a batch",
                 tip=tip,
             )
         return scores
@@ -89,9 +92,17 @@ def resolve(text: str | int | Target, model: Model, feeds: Mapping[str, np.ndarr
         if text.tensor not in model.tensor_names:
             _refuse_unknown(text.tensor, model)
         return _checked(text, model, feeds)
-    wanted = str(text).strip()
-    if wanted in {"", TOP}:
-        wanted = model.spec.target.strip() or TOP
+    wanted = str(text).strip() or TOP
+    usual = model.spec.target.strip() or TOP
+    if wanted != TOP or usual == TOP:
+        return _resolved(wanted, model, feeds)
+    try:
+        return _resolved(usual, model, feeds)
+    except SettingError as error:
+        raise SettingError(error.message, where=f"target in {printable(model.spec.source)}", tip=error.tip) from None
+
+
+def _resolved(wanted: str, model: Model, feeds: Mapping[str, np.ndarray]) -> Target:
     is_class = wanted == TOP or _CLASS_NUMBER.fullmatch(wanted)
     named = None if is_class else _of_tensor(wanted, model, feeds)
     if named is not None:
@@ -113,7 +124,8 @@ def class_of(name: str, labels: tuple[str, ...]) -> int:
         )
     places = _places(name, labels)
     if not places:
-        raise SettingError(f"there is no class '{printable(name)}'", tip=nearest(name, labels))
+        parts = dict.fromkeys(part.strip() for label in labels for part in label.split(","))
+        raise SettingError(f"there is no class '{printable(name)}'", tip=nearest(name, parts))
     if len(places) > 1:
         raise SettingError(
             f"{len(places)} classes are called '{printable(name)}': {', '.join(map(str, places[:6]))}",
@@ -269,6 +281,18 @@ def _refuse_unknown_tensor(wanted: str, model: Model) -> None:
     head = bracket.group(1) if bracket else wanted.rpartition(":")[0]
     if head:
         _refuse_unknown(head, model)
+    tensor = wanted.partition("[")[0]
+    if tensor in model.tensor_names:
+        raise SettingError(
+            f"the index in '{printable(wanted)}' cannot be read",
+            tip=f"whole numbers or ':', without the batch axis, such as {printable(tensor)}[0,4]",
+        )
+    if not _is_near(wanted, model.labels) and _is_near(wanted, model.tensor_names):
+        _refuse_unknown(wanted, model)
+
+
+def _is_near(name: str, known: Iterable[str]) -> bool:
+    return nearest(name, known).startswith("did you mean")
 
 
 def _refuse_unknown(tensor: str, model: Model) -> None:

@@ -1,6 +1,10 @@
 """Small networks for tests of backward rules."""
 
+import io
+import warnings
+
 import numpy as np
+import onnx
 from onnx import TensorProto, helper
 
 import onnxplain
@@ -47,3 +51,25 @@ def loaded_bytes(data):
 
 
 N1 = [[[1, -1, 2], [2, 1, -1], [-1, 1, 1]], [[2, -1, 1], [-1, 1, 2]]]
+
+
+def exported_with_norms(module, x):
+    """A torch network as ONNX, its batch normalisation in nodes of their own; the input is x, the output y."""
+    import torch
+
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module,
+            (x,),
+            buffer,
+            input_names=["x"],
+            output_names=["y"],
+            opset_version=17,
+            dynamo=False,
+            dynamic_axes={"x": {0: "b"}, "y": {0: "b"}},
+            do_constant_folding=False,
+            training=torch.onnx.TrainingMode.PRESERVE,
+        )
+    return onnx.load_from_string(buffer.getvalue())

@@ -53,6 +53,16 @@ def test_every_name_is_there_and_stays_the_same():
     assert onnxplain.models.__name__ == "onnxplain.models"
 
 
+def test_the_door_to_torch_is_reached_by_name_and_says_what_it_lacks():
+    assert loaded_by("onnxplain.adapters.torch") == set()
+    with pytest.raises(AttributeError, match=r"'onnxplain\.adapters' has no attribute 'jax'"):
+        onnxplain.adapters.jax  # noqa: B018 - the attribute is what is tested
+    use = "sys.modules['torch'] = None\ntry:\n    onnxplain.adapters.torch.twin\nexcept Exception as error:\n    "
+    wanted = 'twin needs torch, which is not installed\\n  tip: pip install "onnxplain[torch]"'
+    loaded = loaded_by(f"{use}assert str(error) == '{wanted}', error\nelse:\n    raise AssertionError")
+    assert loaded <= {"numpy", "torch"}
+
+
 def test_a_star_import_gives_them_all():
     given = {}
     exec("from onnxplain import *", given)  # noqa: S102 - the statement can only stand in a module

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import tokenizers
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from tokenizers import models, normalizers, pre_tokenizers, processors
 
 from small_graphs import model_of
@@ -19,14 +19,16 @@ SENTENCE = "a wonderful, moving film"
 WORD_VALUES = {"a": 0.0, "wonderful": 2.0, ",": 0.0, "moving": 1.5, "film": 0.25}
 
 
-def tokenizer(vocabulary=VOCABULARY, **truncation):
-    """WordPiece pieces of lowercased words, between [CLS] and [SEP]."""
+def tokenizer(vocabulary=VOCABULARY, *, pairs=False, **truncation):
+    """WordPiece pieces of lowercased words, between [CLS] and [SEP]; of a second text followed by another [SEP]."""
     made = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))  # noqa: S106 - no password
     made.normalizer = normalizers.Lowercase()
     made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     made.add_special_tokens([token for token in SPECIAL if token in vocabulary])
     made.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[(t, vocabulary[t]) for t in ("[CLS]", "[SEP]")]
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1" if pairs else None,
+        special_tokens=[(t, vocabulary[t]) for t in ("[CLS]", "[SEP]")],
     )
     if truncation:
         made.enable_truncation(**truncation)
@@ -102,6 +104,76 @@ def string_model(worth=None):
     return model_of(
         nodes, {"text": (TEXT, ["n", 1])}, {"y": (FLOAT, ["n", 2])}, constants, domains={"com.microsoft": 1}
     )
+
+
+def encoded(prefix, weight):
+    """Nodes that make ``{prefix}y`` = weight times the sum of the worths of one text's tokens."""
+    ids, mask = f"{prefix}input_ids", f"{prefix}attention_mask"
+    nodes = [
+        helper.make_node("Gather", ["embeddings.word", ids], [f"{prefix}e"]),
+        helper.make_node("Cast", [mask], [f"{prefix}m"], to=FLOAT),
+        helper.make_node("Unsqueeze", [f"{prefix}m", "axis"], [f"{prefix}u"]),
+        helper.make_node("Mul", [f"{prefix}e", f"{prefix}u"], [f"{prefix}w"]),
+        helper.make_node("ReduceSum", [f"{prefix}w", "tokens"], [f"{prefix}s"], keepdims=0),
+        helper.make_node("Mul", [f"{prefix}s", f"{prefix}weight"], [f"{prefix}y"]),
+    ]
+    return nodes, {ids: (INT, ["n", f"{prefix}length"]), mask: (INT, ["n", f"{prefix}length"])}, np.float32(weight)
+
+
+def two_strings_model():
+    """y = worths of the question's words, plus twice those of the context's, plus the row times 1 and 10."""
+    one = string_model().graph
+    nodes = [
+        helper.make_node("Add", ["question_y", "context_y"], ["once"]),
+        helper.make_node("Add", ["once", "context_y"], ["texts"]),
+        helper.make_node("MatMul", ["row", "R"], ["other"]),
+        helper.make_node("Add", ["texts", "other"], ["y"]),
+    ]
+    constants = {i.name: numpy_helper.to_array(i) for i in one.initializer} | {"R": np.float32([[0, 1], [0, 10]])}
+    copies = []
+    for prefix in ("question_", "context_"):
+        for node in one.node:
+            copy = type(node).FromString(node.SerializeToString())
+            copy.input[:] = [name if name in constants else prefix + name for name in node.input]
+            copy.output[:] = [prefix + name for name in node.output]
+            copies.append(copy)
+    inputs = {"question_text": (TEXT, ["n", 1]), "context_text": (TEXT, ["n", 1]), "row": (FLOAT, ["n", 2])}
+    return model_of([*copies, *nodes], inputs, {"y": (FLOAT, ["n", 2])}, constants, domains={"com.microsoft": 1})
+
+
+CONSTANTS = {"axis": np.array([2]), "tokens": np.array([1])}
+
+
+def two_texts_model():
+    """y = worths of the question's tokens, plus twice those of the context's."""
+    parts = {prefix: encoded(prefix, weight) for prefix, weight in (("question_", 1), ("context_", 2))}
+    nodes = [node for part in parts.values() for node in part[0]]
+    nodes.append(helper.make_node("Add", ["question_y", "context_y"], ["y"]))
+    inputs = {name: kind for part in parts.values() for name, kind in part[1].items()}
+    constants = {f"{prefix}weight": part[2] for prefix, part in parts.items()}
+    constants |= {"embeddings.word": worths(), **CONSTANTS}
+    return model_of(nodes, inputs, {"y": (FLOAT, ["n", 2])}, constants)
+
+
+def text_beside_model(*, picture=False):
+    """y = worths of the tokens, plus the row (2 numbers) times 1 and 10, or the sum of a 4 x 4 picture's values."""
+    nodes, inputs, weight = encoded("", 1)
+    constants = {"embeddings.word": worths(), "weight": weight, **CONSTANTS}
+    if picture:
+        inputs["picture"] = (FLOAT, ["n", 3, 4, 4])
+        nodes += [
+            helper.make_node("ReduceSum", ["picture", "all"], ["rest"], keepdims=0),
+            helper.make_node("Unsqueeze", ["rest", "tokens"], ["rests"]),
+            helper.make_node("Mul", ["rests", "second"], ["other"]),
+        ]
+        constants |= {"all": np.array([1, 2, 3]), "second": np.array([[0, 1]], np.float32)}
+    else:
+        inputs["row"] = (FLOAT, ["n", 2])
+        nodes.append(helper.make_node("MatMul", ["row", "W"], ["other"]))
+        constants["W"] = np.array([[0, 1], [0, 10]], np.float32)
+    nodes[5].output[0] = "text"
+    nodes.append(helper.make_node("Add", ["text", "other"], ["y"]))
+    return model_of(nodes, inputs, {"y": (FLOAT, ["n", 2])}, constants)
 
 
 def written(folder, proto, made=None, name="model"):

@@ -62,9 +62,13 @@ def accepted(sample: Sample, model: Model) -> Sample:
     """
     if "table" not in {entry.modality for entry in model.spec.inputs.values()}:
         return sample
-    check_missing(sample.feeds, model, source=sample.source, columns=_column_names(sample, model))
+    check_missing(sample.feeds, model, source=_place(sample), columns=_column_names(sample, model))
     notes = tuple(note for note in _unseen(sample, model) if note not in sample.notes)
     return dataclasses.replace(sample, notes=(*sample.notes, *notes)) if notes else sample
+
+
+def _place(sample: Sample) -> str:
+    return f"{sample.source}, line {sample.line}" if sample.line else sample.source
 
 
 def check_missing(
@@ -167,7 +171,7 @@ def _unseen(sample: Sample, model: Model) -> Iterator[str]:
                 continue
             told, tip = _unknown(text, column), nearest(str(text)[:200], names)
             if own or (known is not None and known.strict):
-                raise InputError(told, where=printable(sample.source), tip=tip)
+                raise InputError(told, where=printable(_place(sample)), tip=tip)
             yield f"{told}, as far as the model knows; {tip}"
 
 

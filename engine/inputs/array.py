@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,9 @@ from ..errors import InputError, nearest, printable
 from ..files import excerpt
 from ..layout import InputInfo
 from .array_file import MAX_BYTES, read_arrays
+from .code_names import texts_of_codes
 from .filling import completed
+from .frames import in_order
 from .image import to_view
 from .rows import MAX_SAMPLES, missing_rows, split_source
 from .sample import Sample
@@ -73,6 +76,8 @@ def check_feeds(
 def _lone(feeds: ArrayLike, inputs: Sequence[InputInfo]) -> dict[str, ArrayLike]:
     if len(inputs) == 1:
         return {inputs[0].name: feeds}
+    if not inputs:
+        raise InputError("this model takes no input, so there is nothing in one to explain")
     names = ", ".join(describe(info) for info in inputs[:4])
     raise InputError(f"the model has {len(inputs)} inputs: give an array for each, by name", where=names)
 
@@ -96,12 +101,27 @@ def may_miss(spec: ModelSpec | None) -> frozenset[str]:
 def _check_one(value: ArrayLike, info: InputInfo, *, missing: bool) -> NDArray[Any]:
     try:
         array = np.asarray(value)
-    except (TypeError, ValueError) as problem:
+    except (TypeError, ValueError, RuntimeError) as problem:  # the last of torch tensors that have a gradient
         raise InputError(
             f"what was given for {describe(info)} is not an array: {excerpt(problem, 100)}",
-            tip="lists must have the same length throughout",
+            tip="lists must have the same length throughout" if isinstance(value, list | tuple) else "",
         ) from None
+    _refuse_other(value, array, info)
     return _convert(_check_shape(array, info), info, missing=missing)
+
+
+def _refuse_other(value: Any, array: NDArray[Any], info: InputInfo) -> None:
+    """Refuse what NumPy takes for an array, and is none that could be meant."""
+    kind = type(value)
+    if kind.__module__.startswith("PIL."):
+        raise InputError(
+            f"what was given for {describe(info)} is an image that is not prepared",
+            tip="give the image's file, which is prepared as the spec says, or the array that the model takes",
+        )
+    if array.ndim == 0 and array.dtype.kind in "OSU" and info.dtype.kind != "O":
+        raise InputError(f"what was given for {describe(info)} is no array: it is of type {kind.__name__}")
+    if np.ma.is_masked(value):
+        raise InputError(f"the array for {describe(info)} masks values", tip="fill them first: array.filled(...)")
 
 
 def _check_shape(array: NDArray[Any], info: InputInfo) -> NDArray[Any]:
@@ -225,15 +245,16 @@ def split_rows(
 ) -> list[Sample]:
     """Return a Sample per row of the feeds; inputs without a batch axis go into each.
 
-    The spec adds what a person recognises: the columns of a table, and the picture in an image whose preprocessing is
-    known. The samples' ``source`` is ``source:row``, with rows counted from ``first``.
+    A data frame's columns are found by name, where the model's are known (``frames.in_order``).
+    The spec adds what a person recognises: the columns of a table, the text that codes stand for, and the picture in an
+    image whose preprocessing is known. The samples' ``source`` is ``source:row``, with rows counted from ``first``.
 
     >>> from onnxplain.engine.model import TensorSpec
     >>> row = TensorSpec("row", np.dtype("float32"), ("N", 2), batch_axis=0)
     >>> [sample.feeds["row"].tolist() for sample in split_rows([[1, 2], [3, 4]], [row])]
     [[[1.0, 2.0]], [[3.0, 4.0]]]
     """
-    arrays = check_feeds(completed(feeds, inputs, spec), inputs, may_miss(spec))
+    arrays = check_feeds(completed(in_order(feeds, inputs, spec), inputs, spec), inputs, may_miss(spec))
     counts = [arrays[info.name].shape[info.batch_axis] for info in inputs if info.batch_axis is not None]
     return [
         _sample(_row(arrays, inputs, row), spec, f"{source}:{first + row}" if source and counts else source)
@@ -253,6 +274,12 @@ def _take(array: NDArray[Any], axis: int | None, rows: slice) -> NDArray[Any]:
 
 
 def _sample(feeds: Feeds, spec: ModelSpec | None, source: str) -> Sample:
+    texts = texts_of_codes(feeds, spec)
+    found = _recognised(feeds, spec, source)
+    return dataclasses.replace(found, texts=texts, modality="text") if texts else found
+
+
+def _recognised(feeds: Feeds, spec: ModelSpec | None, source: str) -> Sample:
     entries = [entry for name, entry in (spec.inputs if spec else {}).items() if name in feeds]
     entry = next((e for e in entries if e.modality not in {"array", "state"}), None)
     if entry is None or entry.modality == "series":

@@ -15,6 +15,7 @@ from ..errors import InputError, printable
 from ..files import excerpt, existing_file, looks_like
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -68,6 +69,12 @@ def read_arrays(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, NDArray[Any
         where=where,
         tip=WRITE_ARRAYS,
     )
+
+
+def read_given(path: Path, names: Iterable[str]) -> NDArray[Any] | dict[str, NDArray[Any]]:
+    """Return the arrays in a file by input name, or the only one where it is called otherwise; see ``read_arrays``."""
+    arrays = read_arrays(path)
+    return arrays if len(arrays) > 1 or arrays.keys() <= set(names) else next(iter(arrays.values()))
 
 
 def _read_one(file: IO[bytes], size: int, max_bytes: int, where: str) -> NDArray[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from ..errors import InputError, nearest
 from ..files import excerpt
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 # How files spell a value that is not known, in any case; only an empty cell is one in a column of text.
 MISSING = frozenset({"", "na", "n/a", "nan", "null"})
@@ -41,8 +42,8 @@ class Column:
                 tip=self._tip(text),
             ) from None
 
-    def values(self, texts: Sequence[str], where: str, first: int) -> np.ndarray:
-        """Return the values of many cells, the first of them in row ``first``."""
+    def values(self, texts: Sequence[str], place: Callable[[int], str]) -> np.ndarray:
+        """Return the values of many cells; ``place`` says for messages where the k-th is."""
         if self.dtype.kind == "f" and not self.categories:
             try:
                 found = [math.nan if text.strip().lower() in MISSING else float(text) for text in texts]
@@ -52,7 +53,7 @@ class Column:
                 array = np.array(found).astype(self.dtype)
             if found and not np.isinf(array).any() and not any("_" in text for text in texts):
                 return array
-        cells = [self.value(text, f"{where}, row {first + k}") for k, text in enumerate(texts)]
+        cells = [self.value(text, place(k)) for k, text in enumerate(texts)]
         return np.array(cells, dtype=self.dtype)
 
     def _text(self, text: str) -> str:
@@ -78,12 +79,15 @@ class Column:
             raise ValueError(text)
         if self.dtype.kind in "iub":
             return self._whole(text)
+        value = float(text)
+        if abs(value) <= _largest(self.dtype):
+            return value
         with np.errstate(over="ignore"):
-            value = np.array(float(text)).astype(self.dtype)
-        if not np.isfinite(value):
-            wrong = f"is too large for {self.dtype.name}" if math.isfinite(float(text)) else "is not finite"
+            rounded = np.array(value).astype(self.dtype)
+        if not np.isfinite(rounded):
+            wrong = f"is too large for {self.dtype.name}" if math.isfinite(value) else "is not finite"
             raise _NotHeldError(f"'{excerpt(text)}' {wrong}")
-        return value
+        return rounded
 
     def _whole(self, text: str) -> int:
         if self.dtype.kind == "b" and text.lower() in {"true", "false"}:
@@ -110,6 +114,11 @@ class Column:
 
 class _NotHeldError(ValueError):
     """A cell that the column cannot hold; its text says why."""
+
+
+@cache
+def _largest(dtype: np.dtype[Any]) -> float:
+    return float(np.finfo(dtype).max)
 
 
 def _is_plain(text: str) -> bool:

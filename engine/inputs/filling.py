@@ -52,6 +52,11 @@ def completed(
     return given | {info.name: _filled(info, spec.inputs.get(info.name), rows, rate) for info in missing}
 
 
+def required(inputs: Sequence[InputInfo], spec: ModelSpec) -> list[InputInfo]:
+    """Return the inputs that nothing fills by itself: all but states and those with a ``fill``."""
+    return [info for info in inputs if not _is_filled(info, spec, 0.0)]
+
+
 def _is_filled(info: InputInfo, spec: ModelSpec, rate: float) -> bool:
     entry = spec.inputs.get(info.name)
     if entry is not None and (entry.modality == "state" or entry.fill is not None):

@@ -110,7 +110,9 @@ def _read(path: Path, max_pixels: int) -> Image.Image:
     except UnidentifiedImageError:
         raise _not_an_image(path) from None
     except Image.DecompressionBombError:
-        raise InputError(f"this image has more than {max_pixels:,} pixels", where=where) from None
+        raise InputError(
+            f"this image has more than {max_pixels:,} pixels", where=where, tip="scale it down first"
+        ) from None
     except _DAMAGE as problem:
         raise InputError(f"this image is damaged or cut off: {excerpt(problem, 120)}", where=where) from problem
 
@@ -126,10 +128,10 @@ def _not_an_image(path: Path) -> InputError:
     )
 
 
-def _refuse_size(width: int, height: int, max_pixels: int, where: str) -> None:
+def _refuse_size(width: int, height: int, max_pixels: int, where: str, once: str = "") -> None:
     if width * height > max_pixels:
         raise InputError(
-            f"this image has {width} x {height} pixels, more than the limit of {max_pixels:,}",
+            f"this image has {width} x {height} pixels, more than the limit of {max_pixels:,}{once}",
             where=where,
             tip="scale it down first",
         )
@@ -175,7 +177,7 @@ def _over_white(image: Image.Image) -> Image.Image:
 def _fit(image: Image.Image, preprocessing: Preprocessing, where: str, max_pixels: int) -> Image.Image:
     """Resize and crop."""
     width, height = _resized(image.size, preprocessing)
-    _refuse_size(width, height, max_pixels, where)
+    _refuse_size(width, height, max_pixels, where, ", once it is resized as the spec says")
     if (width, height) != image.size:
         image = image.resize((width, height), resample=_FILTERS[preprocessing.interpolation])
     crop_height, crop_width = preprocessing.size
@@ -208,7 +210,8 @@ def _levels(preprocessing: Preprocessing, dtype: np.dtype[Any]) -> NDArray[Any]:
     mean, std = (
         np.reshape(np.asarray(values, np.float64), (-1, 1)) for values in (preprocessing.mean, preprocessing.std)
     )
-    exact = (np.arange(256.0) * preprocessing.scale - mean) / std
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused below
+        exact = (np.arange(256.0) * preprocessing.scale - mean) / std
     if dtype.kind in "iu":
         return _whole_levels(exact, dtype)
     if dtype.kind not in "fV":

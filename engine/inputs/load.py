@@ -13,7 +13,7 @@ from ..layout import infer_layout, sizes_by_letter
 from ..spec import complete_spec, infer_preprocessing
 from .array import InputInfo, check_feeds, describe, load_arrays
 from .image import FORMATS, load_image
-from .rows import split_source
+from .rows import Refused, split_source
 from .sample import Sample
 from .series import AUDIO_SUFFIXES, load_series, takes_series
 from .table import load_rows
@@ -30,20 +30,27 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp")
 TABLE_SUFFIXES = (".csv", ".tsv")
 ARRAY_SUFFIXES = (".npy", ".npz")
 TEXT_SUFFIXES = (".txt",)
+OTHERS = dict.fromkeys((".xlsx", ".xls", ".ods", ".numbers"), "save the sheet as CSV") | dict.fromkeys(
+    (".parquet", ".feather", ".arrow", ".json", ".jsonl"), "write the table as CSV, with the names of its columns first"
+)
 READABLE = (
-    f"images ({', '.join(FORMATS)}), tables and series (.csv, .tsv), sound (.wav) texts (.txt) and arrays (.npy, .npz)"
+    f"images ({', '.join(FORMATS)}), tables and series (.csv, .tsv), sound (.wav), texts (.txt) and arrays (.npy, .npz)"
 )
 
 
 def load_samples(
-    source: str, inputs: Sequence[InputInfo], spec: ModelSpec | None = None, place: Place | None = None
+    source: str,
+    inputs: Sequence[InputInfo],
+    spec: ModelSpec | None = None,
+    place: Place | None = None,
+    refused: Refused | None = None,
 ) -> Iterator[Sample]:
     """Return the Samples in one file, or in the rows that ``file.csv:3`` or ``file.npy:3-7`` name.
 
     The file is read before this returns. What the spec leaves open is inferred from the model's inputs; where that is
     the preprocessing of an image, ``Sample.preprocessing["assumed"]`` is True. ``place`` says where the tokenizer of a
-    text would be. InputError says what is wrong with the
-    file, or that the model does not take its kind.
+    text would be. InputError says what is wrong with the file, or that the model does not take its kind; with
+    ``refused`` it is told of rows of a table that cannot be used, and the others are returned.
     """
     path, _ = split_source(source)
     existing_file(path, InputError)
@@ -52,7 +59,7 @@ def load_samples(
     if suffix in AUDIO_SUFFIXES or (suffix in TABLE_SUFFIXES and takes_series(inputs, complete)):
         return iter([load_series(source, inputs, complete)])
     if suffix in TABLE_SUFFIXES:
-        return iter(load_rows(source, inputs, complete))
+        return iter(load_rows(source, inputs, complete, refused=refused))
     if suffix in ARRAY_SUFFIXES:
         return iter(load_arrays(source, inputs, complete))
     if suffix in TEXT_SUFFIXES:
@@ -63,7 +70,7 @@ def load_samples(
     raise InputError(
         f"this file cannot be read{f': it looks like {found}' if found else ''}",
         where=printable(path),
-        tip=f"what can be read: {READABLE}",
+        tip=OTHERS.get(suffix, f"what can be read: {READABLE}"),
     )
 
 
@@ -167,7 +174,8 @@ def _preprocessing(entry: InputSpec, info: InputInfo, layout: str) -> Preprocess
     chosen = entry.preprocessing or infer_preprocessing(info, layout)
     if chosen is None:
         raise InputError(
-            f"image files have one or three channels, which do not fit {describe(info)}", tip="give a .npy file"
+            f"image files have one or three channels, which do not fit {describe(info)} in the layout {layout}",
+            tip="correct the layout in the spec if its C is another axis; else give a .npy file",
         )
     sizes = sizes_by_letter(layout, info.shape)
     takes_own_size = any(chosen.size) or (chosen.resize and not chosen.crop)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import InputError, OnnxplainError
 from ..files import excerpt
 
+Refused = Callable[[str, OnnxplainError], None]  # is told the source, rows.csv:17, and what is wrong with it
 MAX_SAMPLES = 10_000  # instances taken from one file
 ROW_SUFFIXES = (".csv", ".tsv", ".npy", ".npz")
 
@@ -39,7 +41,8 @@ def split_source(source: str) -> tuple[Path, Rows]:
     if sound is not None:
         return sound, Rows()
     match = _ROWS.fullmatch(source)
-    if match is None or Path(match["path"]).suffix.lower() not in ROW_SUFFIXES or Path(source).is_file():
+    if match is None or Path(match["path"]).suffix.lower() not in ROW_SUFFIXES or _is_file(source):
+        _refuse_other_rows(source)
         return Path(source), Rows()
     first = int(match["first"])
     last = first if match["last"] is None else int(match["last"])
@@ -50,6 +53,24 @@ def split_source(source: str) -> tuple[Path, Rows]:
             f"{last - first + 1:,} rows are more than the {MAX_SAMPLES:,} taken at once", where=excerpt(source, 200)
         )
     return Path(match["path"]), Rows(first, last)
+
+
+def _is_file(source: str) -> bool:
+    try:
+        return Path(source).is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
+
+
+def _refuse_other_rows(source: str) -> None:
+    """Raise InputError where a file is followed by something that names no rows: ``rows.csv:-1``, ``rows.csv:3,5``."""
+    path, colon, rows = source.rpartition(":")
+    if colon and Path(path).suffix.lower() in ROW_SUFFIXES and _is_file(path) and not _is_file(source):
+        raise InputError(
+            f"'{excerpt(rows, 40)}' names no rows of this file",
+            where=excerpt(path, 200),
+            tip=f"rows are counted from 0: {excerpt(Path(path).name)}:3, or {excerpt(Path(path).name)}:3-7",
+        )
 
 
 def split_seconds(source: str) -> tuple[Path | None, tuple[float, float]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InputError, nearest, printable
+from ..errors import InputError, SettingError, nearest, printable
 from ..files import excerpt
 from ..layout import sizes_by_letter
 from .array import check_feeds, describe
@@ -54,8 +55,8 @@ def load_series(source: str, inputs: Sequence[InputInfo], spec: ModelSpec) -> Sa
 
     ``speech.wav:1.5-2`` is half a second of sound. The series goes into the model's only input of modality ``series``;
     states and inputs with a ``fill`` in the spec are filled. A file of another sample rate than the spec's is resampled
-    (polyphase filter), a sound of several channels is mixed down to one where the model takes one. InputError says what
-    does not fit.
+    (polyphase filter), a sound of several channels is mixed down to one where the model takes one; last, the
+    spec's ``scaling`` is done to it. InputError says what does not fit.
     """
     path, rows = split_source(source)
     where = printable(path)
@@ -67,6 +68,7 @@ def load_series(source: str, inputs: Sequence[InputInfo], spec: ModelSpec) -> Sa
     series = _sound(source, path, info, entry) if is_sound else _columns(path, info, entry)
     series = _resampled(series, entry, where)
     _check_length(series, info, entry, where)
+    series = _scaled(series, entry, spec)
     array = series.values
     if is_sound and info.dtype.kind == "i":
         limits = np.iinfo(info.dtype)
@@ -231,6 +233,20 @@ def _resampled(series: Series, entry: InputSpec, where: str) -> Series:
         )
     values = resample_poly(series.values, ratio.numerator, ratio.denominator, axis=0, padtype="line")
     return Series(values, series.channels, want, series.done | {"resampled": f"{ratio}"})
+
+
+def _scaled(series: Series, entry: InputSpec, spec: ModelSpec) -> Series:
+    """Bring a series to the numbers that the model was trained on."""
+    scaling, channels = entry.scaling, series.values.shape[1]
+    if scaling is None:
+        return series
+    if scaling.channels not in {1, channels}:
+        raise SettingError(
+            f"mean and std are for {scaling.channels} channels, this series has {channels}",
+            where=f"{printable(spec.source)}, inputs.{excerpt(entry.name)}.preprocessing",
+        )
+    done = series.done | {"scaling": dataclasses.asdict(scaling)}
+    return Series(scaling.applied(series.values), series.channels, series.rate, done)
 
 
 def _check_length(series: Series, info: InputInfo, entry: InputSpec, where: str) -> None:

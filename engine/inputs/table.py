@@ -12,9 +12,10 @@ from ..errors import InputError, SettingError, nearest, printable
 from ..files import excerpt
 from .array import describe
 from .cells import Column
-from .rows import MAX_SAMPLES, missing_rows, split_source
+from .rows import MAX_SAMPLES, Refused, missing_rows, split_source
 from .sample import Sample
-from .table_file import SEPARATORS, TableFile, open_table
+from .table_file import TableFile, open_table
+from .table_header import SEPARATORS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -40,7 +41,11 @@ class _Plan:
 
 
 def load_rows(
-    source: str, inputs: Sequence[InputInfo], spec: ModelSpec | None = None, beside: Collection[str] = ()
+    source: str,
+    inputs: Sequence[InputInfo],
+    spec: ModelSpec | None = None,
+    beside: Collection[str] = (),
+    refused: Refused | None = None,
 ) -> list[Sample]:
     """Return a Sample per row of ``file.csv``, or of the rows in ``file.csv:3`` and ``file.csv:3-7`` (both included).
 
@@ -49,16 +54,26 @@ def load_rows(
     class or y (in any case) holds the true class. The names in ``categories`` become their numbers in numeric inputs.
     Columns named in ``beside`` are not the model's and are left out.
     A missing number (an empty cell, NA, NaN) becomes NaN in an input of floating-point numbers: whether the model takes
-    that is found later, by running it. InputError names the row and column of whatever else is missing or no number.
+    that is found later, by running it. InputError names the row, line and column of whatever else is missing or no
+    number; with ``refused`` it is told of such rows, and the others are returned.
     """
     path, rows = split_source(source)
     where = printable(path)
     samples: list[Sample] = []
     count = 0
+
+    def leave_out(number: int, error: InputError) -> None:
+        nonlocal count
+        count = number + 1
+        if refused is None:
+            raise error from None
+        if number >= rows.first:
+            refused(f"{path}:{number}", error)
+
     with open_table(path) as file:
         table = TableFile(file, where, _expected(inputs, spec), _least(inputs))
         plan = _plan(table, inputs, spec, path, beside)
-        for number, cells in table.rows(rows.last):
+        for number, cells in table.rows(rows.last, leave_out):
             count = number + 1
             if number < rows.first:
                 continue
@@ -68,8 +83,11 @@ def load_rows(
                     where=where,
                     tip=f"choose some: {printable(path.name)}:0-{MAX_SAMPLES - 1}",
                 )
-            samples.append(_sample(plan, number, cells))
-    if not samples or (rows.last is not None and count <= rows.last):
+            try:
+                samples.append(_sample(plan, table, number, cells))
+            except InputError as error:
+                leave_out(number, error)
+    if count <= (rows.first if rows.last is None else rows.last):
         raise missing_rows(rows, count, where)
     return samples
 
@@ -88,19 +106,27 @@ def load_values(
     with open_table(path) as file:
         table = TableFile(file, where, _expected(inputs, spec), _least(inputs))
         plan = _plan(table, inputs, spec, path, beside)
-        wanted = (cells for number, cells in table.rows(rows.last) if number >= rows.first)
-        while block := list(islice(wanted, AT_A_TIME)):
-            parts.append(_values(plan, block, where, rows.first + count))
+        every = ((number, table.line, cells) for number, cells in table.rows(rows.last))
+        while block := list(islice(every, AT_A_TIME)):
             count += len(block)
-    if not count or (rows.last is not None and rows.first + count <= rows.last):
-        raise missing_rows(rows, rows.first + count, where)
+            wanted = block[max(rows.first - block[0][0], 0) :]
+            if wanted:
+                parts.append(_values(plan, wanted, where))
+    if count <= (rows.first if rows.last is None else rows.last):
+        raise missing_rows(rows, count, where)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _values(plan: _Plan, block: list[list[str]], where: str, first: int) -> dict[str, NDArray[Any]]:
-    texts = list(zip(*block, strict=True))
+def _values(plan: _Plan, block: list[tuple[int, int, list[str]]], where: str) -> dict[str, NDArray[Any]]:
+    """Return the values of rows that are given by number, line and cells."""
+    numbers, lines, rows = zip(*block, strict=True)
+    texts = list(zip(*rows, strict=True))
+
+    def place(k: int) -> str:
+        return f"{where}, line {lines[k]}: row {numbers[k]}"
+
     return {
-        info.name: np.stack([column.values(texts[column.position], where, first) for column in columns], axis=1)
+        info.name: np.stack([column.values(texts[column.position], place) for column in columns], axis=1)
         for info, columns in plan.inputs
     }
 
@@ -212,8 +238,8 @@ def _label(extra: list[str], where: str) -> str | None:
     return labels[0] if labels else None
 
 
-def _sample(plan: _Plan, row: int, cells: list[str]) -> Sample:
-    where = f"{printable(plan.path)}, row {row}"
+def _sample(plan: _Plan, table: TableFile, row: int, cells: list[str]) -> Sample:
+    where = table.place(row)
     columns = [column for _, columns in plan.inputs for column in columns]
     feeds = {
         info.name: _feed(info, [column.value(cells[column.position], where) for column in columns])
@@ -223,6 +249,7 @@ def _sample(plan: _Plan, row: int, cells: list[str]) -> Sample:
         feeds,
         modality="table",
         source=f"{plan.path}:{row}",
+        line=table.line,
         columns=tuple(column.name for column in columns),
         raw=tuple(cells[column.position] for column in columns),
         label=cells[plan.label].strip() if plan.label is not None else "",

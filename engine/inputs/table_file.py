@@ -6,14 +6,15 @@ import csv
 from typing import IO, TYPE_CHECKING
 
 from ..errors import InputError, printable
-from ..files import excerpt, existing_file
+from ..files import excerpt, existing_file, looks_like
+from .table_header import SEPARATORS, Header
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
-OTHER_SEPARATORS = {"|": "'|'", ":": "':'", " ": "spaces"}
+UNCLOSED = "a quotation mark may be missing"
+BINARY = frozenset(range(9))  # bytes that no text holds
 MAX_LINE = 64 << 20  # characters
 MAX_ROWS = 1_000_000  # rows that are looked through
 
@@ -21,59 +22,67 @@ MAX_ROWS = 1_000_000  # rows that are looked through
 class TableFile:
     """An open CSV file: its header, and its rows one by one.
 
-    The separator is the one of comma, semicolon and tab that finds the most of ``expected`` in the header, or else
-    the most columns. ``least`` is the number of columns that are needed, as far as it is known.
+    ``expected`` and ``least`` are names and number of the columns that are needed, as far as they are known.
     """
 
     def __init__(self, file: IO[str], where: str, expected: set[str], least: int = 1) -> None:
         self.where = where
-        lines = _lines(file, where)
-        first = next((line for line in lines if line.strip()), "")
-        if not first:
-            raise InputError("this file is empty", where=where)
-        self.separator = _separator(first, expected)
-        header = [name.strip() for name in _cells(first, self.separator)]
-        if len(header) == 1 and max(len(expected), least) > 1:
-            raise self._wrong_separator(first)
-        self.header = _checked_header(header, where)
-        self._lines = lines
+        self._lines = _lines(file, where)
+        found = Header.read(self._lines, where, expected, least)
+        self.header, self.separator = found.names, found.separator
+        self.line = found.lines  # of the file, from 1: where the row that was looked at last begins
 
-    def rows(self, last: int | None) -> Iterator[tuple[int, list[str]]]:
-        """Yield the number and the cells of rows 0 to ``last``; blank lines are no rows."""
-        reader = csv.reader(self._lines, delimiter=self.separator)
+    def rows(
+        self, last: int | None, bad: Callable[[int, InputError], None] | None = None
+    ) -> Iterator[tuple[int, list[str]]]:
+        """Yield the number and the cells of rows 0 to ``last``; blank lines are no rows.
+
+        A row that cannot be read, or has more or fewer cells than the header, is handed to ``bad`` with the reason,
+        and the next one follows; without it InputError is raised.
+        """
+        reader, before = csv.reader(self._lines, delimiter=self.separator), self.line
         number = 0
         while last is None or number <= last:
             if number == MAX_ROWS:
                 raise InputError(f"this file has more than {MAX_ROWS:,} rows", where=self.where, tip="split it")
+            self.line = before + reader.line_num + 1
             try:
                 cells = next(reader, None)
+                error = self._misfit(number, cells, before + reader.line_num) if cells else None
             except csv.Error as problem:
-                raise InputError(
-                    f"row {number} cannot be read: {excerpt(problem, 100)}",
-                    where=self.where,
-                    tip="a quotation mark may be missing",
-                ) from None
+                cells, error = [""], self._unreadable(number, problem)
             if cells is None:
                 return
-            if cells:
-                self._check_width(number, cells)
+            if error is not None and bad is None:
+                raise error
+            if error is not None and bad is not None:
+                bad(number, error)
+            elif cells:
                 yield number, cells
-                number += 1
+            number += bool(cells)
 
-    def _check_width(self, number: int, cells: list[str]) -> None:
-        if len(cells) != len(self.header):
-            raise InputError(
-                f"row {number} has {len(cells)} cells, the header has {len(self.header)}",
-                where=self.where,
-                tip=f"the separator is taken to be a {SEPARATORS[self.separator]}",
-            )
+    def place(self, number: int) -> str:
+        """Return where the row that was looked at last is, for messages."""
+        return f"{self.where}, line {self.line}: row {number}"
 
-    def _wrong_separator(self, line: str) -> InputError:
-        found = next((words for mark, words in OTHER_SEPARATORS.items() if mark in line.strip()), "")
+    def _unreadable(self, number: int, problem: csv.Error) -> InputError:
+        return InputError(f"this row cannot be read: {excerpt(problem, 100)}", where=self.place(number), tip=UNCLOSED)
+
+    def _misfit(self, number: int, cells: list[str], end: int) -> InputError | None:
+        """Return the error for a row up to line ``end`` that is empty, or has not as many cells as the header."""
+        where = f"{self.where}, line {self.line}" + (f" to {end}" if end > self.line else "")
+        if len(cells) == len(self.header):
+            is_empty = len(cells) > 1 and not any(cell.strip() for cell in cells)
+            return InputError(f"row {number} is empty", where=where, tip="remove the line") if is_empty else None
+        tip = f"the separator is taken to be a {SEPARATORS[self.separator]}"
+        if end > self.line:
+            tip = UNCLOSED
+        elif len(cells) == len(self.header) + 1 and not cells[-1].strip():
+            tip = "the line ends with a separator, which the header does not: remove it"
+        elif len(cells) > len(self.header) and self.separator == ",":
+            tip = "the separator is a comma: decimals need a point, and text that holds commas quotation marks"
         return InputError(
-            f"the columns of this file seem to be separated by {found}" if found else "this file has only one column",
-            where=f"{self.where}, header '{excerpt(line.strip())}'",
-            tip="columns must be separated by commas, semicolons or tabs",
+            f"row {number} has {len(cells)} cells, the header has {len(self.header)}", where=where, tip=tip
         )
 
 
@@ -81,9 +90,12 @@ def open_table(path: Path) -> IO[str]:
     """Open a CSV file as UTF-8 text."""
     existing_file(path, InputError)
     with path.open("rb") as file:
-        head = file.read(4)
+        head = file.read(64)
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise InputError("this file is UTF-16", where=printable(path), tip="save it as UTF-8")
+    found = looks_like(path) if BINARY.intersection(head) or head[:1] == b"<" else ""
+    if found:
+        raise InputError(f"this file is no table: it looks like {found}", where=printable(path))
     return path.open(encoding="utf-8-sig", newline="")
 
 
@@ -101,44 +113,3 @@ def _lines(file: IO[str], where: str) -> Iterator[str]:
         if not line:
             return
         yield line
-
-
-def _cells(line: str, separator: str) -> list[str]:
-    try:
-        return next(csv.reader([line], delimiter=separator), [])
-    except csv.Error:
-        return []
-
-
-def _separator(line: str, expected: set[str]) -> str:
-    def fitness(separator: str) -> tuple[int, int]:
-        cells = [cell.strip() for cell in _cells(line, separator)]
-        return len(expected.intersection(cells)), len(cells)
-
-    return max(SEPARATORS, key=fitness)
-
-
-def _checked_header(header: list[str], where: str) -> list[str]:
-    if not header:
-        raise InputError("the header of this file cannot be read", where=where)
-    empty = next((number for number, name in enumerate(header) if not name), None)
-    if empty is not None:
-        raise InputError(f"column {empty} has no name in the header", where=where)
-    if all(_is_number(name) for name in header):
-        raise InputError(
-            "the first line must hold the names of the columns, not values", where=where, tip="add a header line"
-        )
-    seen: set[str] = set()
-    for name in header:
-        if name in seen:
-            raise InputError(f"the header has the column '{excerpt(name)}' twice", where=where)
-        seen.add(name)
-    return header
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -1,20 +1,23 @@
-"""Texts: from a sentence or a .txt file to the inputs of a model, by its tokenizer or as a string."""
+"""Texts: from sentences or a .txt file to the inputs of a model, by its tokenizer or as strings."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import CapabilityError, InputError, printable
+from ..errors import CapabilityError, InputError, nearest, printable
 from ..files import excerpt, read_text
 from .array import check_feeds, describe
-from .sample import Sample
-from .text_inputs import companion, takes, text_inputs
-from .text_parts import trimmed, words_in
+from .filling import completed, required
+from .sample import Sample, SplitText
+from .text_codes import Codes
+from .text_inputs import takes, text_inputs
+from .text_parts import words_in
 from .tokenizer import TOKENIZER, Tokenizer, find_tokenizer
 
 if TYPE_CHECKING:
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
     from ..layout import InputInfo
     from ..spec import ModelSpec
     from .text_inputs import TextInputs
-    from .tokenizer import Piece
 
 LARGEST_TEXT = 1 << 20  # bytes of a file, characters of a text
 LONGEST_SOURCE = 48
@@ -34,63 +36,94 @@ LONGEST_SOURCE = 48
 class Text:
     """A text to be explained, as opposed to the name of a file; ``tokenizer`` is a tokenizer.json to be used for it.
 
+    ``pair`` is a second text that goes with it: the hypothesis after a premise, the context after a question. It goes
+    through the same tokenizer, or into the model's second input of texts.
+
     >>> import onnxplain
-    >>> onnxplain.Text("a wonderful, moving film")
-    Text(text='a wonderful, moving film', tokenizer=None, source='')
+    >>> onnxplain.Text("a wonderful, moving film").text
+    'a wonderful, moving film'
     """
 
     text: str
     tokenizer: str | os.PathLike[str] | None = None
     source: str = ""  # what it is called; its beginning, in quotation marks, if empty
+    pair: str | None = None
+
+
+Texts = Text | Mapping[str, Text]  # one for all, or by the name of the input that it goes into
 
 
 @dataclass(frozen=True)
 class Place:
     """What a model's own file says about its texts.
 
-    ``folder`` is that of the file, ``codes`` how many codes of tokens the embedding has rows for, ``positions`` how
-    many places; 0 where the graph does not tell. ``tokenizer`` is what the user named.
+    ``folder`` is that of the file; ``embeddings`` says, by the name of an input, how many codes of tokens its embedding
+    has rows for and how many places there are, 0 where the graph does not tell. ``tokenizer`` is what the user named.
     """
 
     folder: Path | None = None
-    codes: int = 0
-    positions: int = 0
+    embeddings: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     tokenizer: str | os.PathLike[str] | None = None
 
 
 def load_text_file(path: Path, inputs: Sequence[InputInfo], spec: ModelSpec, place: Place | None) -> Sample:
-    """Return the Sample of the text in a UTF-8 file of at most 1 MiB."""
+    """Return the Sample of the text in a UTF-8 file of at most 1 MiB, which fills all inputs."""
     text = read_text(path, LARGEST_TEXT, InputError)
-    return load_text(Text(text, source=str(path)), inputs, spec, place)
+    return filled_up(load_text(Text(text, source=str(path)), inputs, spec, place), inputs, spec)
 
 
-def load_text(given: Text, inputs: Sequence[InputInfo], spec: ModelSpec, place: Place | None = None) -> Sample:
-    """Return the Sample of a text for a model; ``spec`` has an entry for each input.
+def load_text(given: Texts, inputs: Sequence[InputInfo], spec: ModelSpec, place: Place | None = None) -> Sample:
+    """Return the Sample of texts for the inputs that they fill; ``spec`` has an entry for each input of the model.
 
     Codes of tokens go in as the model's own type of whole numbers, filled up with padding where it takes a fixed number
     of them, cut off where the text has more than it takes: then the sample's notes and preprocessing say so. A model
-    of strings gets the text itself. Raises ``InputError`` where the text is empty or the model takes none,
+    of strings gets the text itself. Raises ``InputError`` where a text is empty or no input takes it,
     ``CapabilityError`` where there is no tokenizer or nothing to read it with, ``SettingError`` where it is damaged.
     """
-    source = given.source or name_of(given.text)
-    _check_text(given.text, source)
-    found = text_inputs(inputs, spec)
-    if found is None:
+    chosen = _assigned(given, inputs, spec)
+    parts = [_read(text, found, inputs, spec, place or Place()) for found, text in chosen]
+    names = [name for found, _ in chosen for name in found.names]
+    feeds = {name: array for part in parts for name, array in part.feeds.items()}
+    return Sample(
+        check_feeds(feeds, [info for info in inputs if info.name in names]),
+        modality="text",
+        source=", ".join(part.source for part in parts),
+        notes=tuple(note for part in parts for note in part.notes),
+        texts=tuple(text for part in parts for text in part.texts),
+        preprocessing={"texts": {text.input: part.preprocessing for part in parts for text in part.texts}},
+    )
+
+
+def filled_up(read: Sample, inputs: Sequence[InputInfo], spec: ModelSpec) -> Sample:
+    """Return a sample of texts with states and constants in the inputs that these leave; InputError where others are.
+
+    ``inputs`` are all of the model's.
+    """
+    left = [info for info in inputs if info.name not in read.feeds]
+    needed = required(left, spec)
+    if needed:
         raise InputError(
-            "no input of the model is known to take a text",
-            where=takes(inputs),
-            tip='if one does, say so in a spec: [inputs."NAME"] with modality = "text"',
+            f"the text does not fill input {describe(needed[0])}, and nothing else was given for it",
+            where=f"{printable(read.source)}; {takes(inputs)}",
+            tip="name a file (an image, a table, an .npz) beside --text; in Python, a dict by input name with a Text",
         )
-    if found.takes_strings:
-        return _as_string(given.text, found, inputs, source)
-    for name in [n for n, role in found.companions.items() if not role]:
-        raise InputError(
-            f"nothing says what a text puts into input '{excerpt(name)}'",
-            where=takes(inputs),
-            tip="give arrays for all inputs instead, as an .npz file or a dict by input name",
-        )
-    tokenizer = Tokenizer(_tokenizer_file(given, found, spec, place or Place()))
-    return _as_codes(given.text, found, inputs, spec, place or Place(), tokenizer, source)
+    rest = completed({}, left, spec)
+    return joined(read, Sample(check_feeds(rest, left) if left else {}), inputs)
+
+
+def joined(read: Sample, other: Sample, inputs: Sequence[InputInfo]) -> Sample:
+    """Return one sample of texts and of what fills the other inputs."""
+    feeds = read.feeds | other.feeds
+    return Sample(
+        **{name: getattr(other, name) for name in ("image", "image_input", "columns", "raw", "label")},
+        **{name: getattr(other, name) for name in ("rate", "channels", "series_input")},
+        feeds={info.name: feeds[info.name] for info in inputs},
+        modality="text",
+        source=", ".join(source for source in (read.source, other.source) if source),
+        notes=(*read.notes, *other.notes),
+        texts=read.texts,
+        preprocessing=other.preprocessing | read.preprocessing,
+    )
 
 
 def name_of(text: str) -> str:
@@ -103,41 +136,107 @@ def name_of(text: str) -> str:
     return f'"{line}"' if len(line) <= LONGEST_SOURCE else f'"{line[:LONGEST_SOURCE].rstrip()}..."'
 
 
-def _check_text(text: str, source: str) -> None:
+def _assigned(given: Texts, inputs: Sequence[InputInfo], spec: ModelSpec) -> list[tuple[TextInputs, Text]]:
+    """Return which text goes into which input."""
+    found = text_inputs(inputs, spec)
+    if not found:
+        raise InputError(
+            "no input of the model is known to take a text",
+            where=takes(inputs),
+            tip='if one does, say so in a spec: [inputs."NAME"] with modality = "text"',
+        )
+    by_name = {entry.main.name: entry for entry in found}
+    if isinstance(given, Mapping):
+        for name in given:
+            _check_takes_text(name, by_name, inputs)
+        return [(entry, given[name]) for name, entry in by_name.items() if name in given]
+    if len(found) == 1:
+        return [(found[0], given)]
+    if len(found) == 2 and given.pair is not None:
+        return [(found[0], Text(given.text, given.tokenizer)), (found[1], Text(given.pair, given.tokenizer))]
+    example = " ".join(f"--text {excerpt(name, 40)}=..." for name in list(by_name)[:3])
+    raise InputError(
+        f"the model takes {len(found)} texts, and {'two were' if given.pair is not None else 'one was'} given",
+        where=takes([entry.main for entry in found]),
+        tip=f'name them: {example}; in Python {{"{excerpt(found[0].main.name, 40)}": onnxplain.Text("..."), ...}}',
+    )
+
+
+def _check_takes_text(name: str, known: Mapping[str, TextInputs], inputs: Sequence[InputInfo]) -> None:
+    if name in known:
+        return
+    info = next((info for info in inputs if info.name == name), None)
+    if info is None:
+        raise InputError(f"the model has no input '{excerpt(name)}'", tip=nearest(str(name)[:200], known))
+    raise InputError(
+        f"input {describe(info)} is not known to take a text",
+        tip="texts go into " + ", ".join(f"'{excerpt(n)}'" for n in known),
+    )
+
+
+def _read(given: Text, found: TextInputs, inputs: Sequence[InputInfo], spec: ModelSpec, place: Place) -> Sample:
+    """Return the sample of one text, or of two that go into one input, for the inputs that it fills."""
+    texts = [given.text] if given.pair is None else [given.text, given.pair]
+    for text in texts:
+        _check_text(text, given.source)
+    sources = [given.source or name_of(text) for text in texts]
+    source = given.source or ", ".join(sources)
+    named = given.tokenizer if given.tokenizer is not None else place.tokenizer
+    if found.takes_strings:
+        if named is not None:
+            raise InputError(f"input {describe(found.main)} takes the text itself: no tokenizer is used for it")
+        return _as_string(texts, found, source)
+    tokenizer = Tokenizer(Path(named) if named is not None else _tokenizer_file(found, spec, place))
+    known, positions = place.embeddings.get(found.main.name, (0, 0))
+    limits = (spec.inputs[found.main.name].length or tokenizer.length, positions)
+    limit = min([n for n in limits if n], default=0)
+    codes = Codes(texts, found, inputs, tokenizer, limit=limit, known=known, sources=sources)
+    return Sample(
+        codes.feeds,
+        modality="text",
+        source=source,
+        notes=(codes.note,) if codes.note else (),
+        texts=(codes.split,),
+        preprocessing=codes.done,
+    )
+
+
+def _check_text(text: Any, source: str) -> None:
     if not isinstance(text, str):
         raise InputError(f"a text must be a string, not {excerpt(repr(text))}")
+    where = printable(source or name_of(text))
     if not text.strip():
-        raise InputError("the text is empty", where="" if source == '""' else printable(source))
+        raise InputError("the text is empty", where=printable(source))
     if len(text) > LARGEST_TEXT:
-        raise InputError(f"the text has more than {LARGEST_TEXT:,} characters, the limit", where=printable(source))
+        raise InputError(f"the text has more than {LARGEST_TEXT:,} characters, the limit", where=where)
     lone = re.search("[\ud800-\udfff]", text)
     if lone:
+        raise InputError(f"the text is not valid Unicode: half a character at place {lone.start()}", where=where)
+
+
+def _as_string(texts: Sequence[str], found: TextInputs, source: str) -> Sample:
+    if len(texts) > 1:
         raise InputError(
-            f"the text is not valid Unicode: half a character at place {lone.start()}", where=printable(source)
+            f"input {describe(found.main)} takes one string, and two texts were given",
+            where=printable(source),
+            tip="put them into one text, as it was done for training",
         )
-
-
-def _as_string(text: str, found: TextInputs, inputs: Sequence[InputInfo], source: str) -> Sample:
+    (text,) = texts
     spans = words_in(text)
     if not spans:
         raise InputError("the text has no words and no punctuation marks", where=printable(source))
     array = np.full([1] * len(found.main.shape), text, dtype=object)
+    words = tuple(text[begin:end] for begin, end in spans)
     return Sample(
-        check_feeds({found.main.name: array}, inputs),
+        {found.main.name: array},
         modality="text",
         source=source,
-        text=text,
-        tokens=tuple(text[begin:end] for begin, end in spans),
-        spans=spans,
-        text_input=found.main.name,
+        texts=(SplitText(found.main.name, text, words, spans),),
         preprocessing={"tokenizer": None, "words": len(spans)},
     )
 
 
-def _tokenizer_file(given: Text, found: TextInputs, spec: ModelSpec, place: Place) -> Path:
-    named = given.tokenizer if given.tokenizer is not None else place.tokenizer
-    if named is not None:
-        return Path(named)
+def _tokenizer_file(found: TextInputs, spec: ModelSpec, place: Place) -> Path:
     file = find_tokenizer(spec.inputs[found.main.name].tokenizer, spec.source, place.folder)
     if file is None:
         raise CapabilityError(
@@ -146,132 +245,3 @@ def _tokenizer_file(given: Text, found: TextInputs, spec: ModelSpec, place: Plac
             tip=f"put the model's {TOKENIZER} beside it, name it in the spec, or give it with --tokenizer",
         )
     return file
-
-
-def _as_codes(
-    text: str,
-    found: TextInputs,
-    inputs: Sequence[InputInfo],
-    spec: ModelSpec,
-    place: Place,
-    tokenizer: Tokenizer,
-    source: str,
-) -> Sample:
-    fixed = _fixed_length(found.main, inputs)
-    entry = spec.inputs[found.main.name]
-    most = min([n for n in (fixed, entry.length or tokenizer.length, place.positions) if n], default=0)
-    pieces, dropped = tokenizer.pieces(text, most)
-    spans = [_tight(text, piece.span) for piece in pieces]
-    if all(begin == end for begin, end in spans):
-        raise InputError("the text has no token of its own, only special ones", where=printable(source))
-    _check_codes(pieces, tokenizer, found, place)
-    begin, end = _covered(text, spans, dropped)
-    padding = max(fixed - len(pieces), 0)
-    before = padding if tokenizer.pads_left else 0
-    if padding and "pad" not in tokenizer.stand_ins and "mask" not in found.companions.values():
-        raise InputError(
-            f"the text has {len(pieces)} tokens, input {describe(found.main)} takes {fixed}, "
-            "and neither a padding token nor a mask can fill the rest",
-            where=printable(tokenizer.path),
-        )
-
-    def filled(values: Sequence[int], fill: int) -> list[int]:
-        return [fill] * before + list(values) + [fill] * (padding - before)
-
-    pad = tokenizer.stand_ins.get("pad", 0)
-    there = filled([1] * len(pieces), 0)
-    rows = {
-        "": filled([piece.code for piece in pieces], pad),
-        "mask": there,
-        "types": filled([piece.kind for piece in pieces], 0),
-        "positions": [max(place, 0) for place in (np.cumsum(there) - 1).tolist()],
-    }
-    feeds = {info.name: _shaped(rows[found.companions.get(info.name, "")], info, inputs) for info in inputs}
-    moved = [(max(a - begin, 0), max(z - begin, 0)) if a < z else (0, 0) for a, z in spans]
-    name = tokenizer.path.name
-    return Sample(
-        check_feeds(feeds, inputs),
-        modality="text",
-        source=source,
-        notes=(_cut_off(len(pieces), dropped),) if dropped else (),
-        text=text[begin:end],
-        tokens=tuple(_padded([p.name for p in pieces], "", before, padding)),
-        spans=tuple(_padded(moved, (0, 0), before, padding)),
-        text_input=found.main.name,
-        preprocessing={
-            "tokenizer": name,
-            "tokenizer_digest": tokenizer.digest,
-            "tokens": len(pieces),
-            "padding": padding,
-            "left_off": dropped,
-            "most": most,
-            "stand_ins": tokenizer.stand_ins,
-        },
-    )
-
-
-def _padded(values: list[Any], fill: Any, before: int, padding: int) -> list[Any]:
-    return [fill] * before + values + [fill] * (padding - before)
-
-
-def _cut_off(kept: int, dropped: int) -> str:
-    return f"the text was cut off after {kept} tokens, the most that the model takes; {dropped} more were left off"
-
-
-def _tight(text: str, span: tuple[int, int]) -> tuple[int, int]:
-    """Return a token's span without the space around it, unless it is nothing but space."""
-    inner = trimmed(text, *span)
-    return inner if inner[0] < inner[1] else span
-
-
-def _covered(text: str, spans: Sequence[tuple[int, int]], dropped: int) -> tuple[int, int]:
-    """Return the part of the text that the tokens are of: all of it if none were left off."""
-    if not dropped:
-        return 0, len(text)
-    own = [span for span in spans if span[0] < span[1]]
-    first, last = min(begin for begin, _ in own), max(end for _, end in own)
-    return (0 if not text[:first].strip() else first), last
-
-
-def _check_codes(pieces: Sequence[Piece], tokenizer: Tokenizer, found: TextInputs, place: Place) -> None:
-    """Refuse codes for which the model has no embedding, or which its input cannot hold."""
-    room = np.iinfo(found.main.dtype).max + 1
-    most = min(place.codes or room, room)
-    for piece in pieces:
-        if piece.code >= most:
-            raise InputError(
-                f"token '{excerpt(piece.name)}' has the code {piece.code}, but the model knows {most:,} tokens only "
-                f"and the tokenizer has {tokenizer.count:,}",
-                where=printable(tokenizer.path),
-                tip="this tokenizer belongs to another model",
-            )
-
-
-def _fixed_length(info: InputInfo, inputs: Sequence[InputInfo]) -> int:
-    """Return how many codes an input takes, 0 if any number."""
-    sizes = _without_rows(info, inputs)
-    if len(sizes) != 1:
-        raise InputError(f"input {describe(info)} has not the shape (rows, tokens), so no text fits it")
-    return sizes[0] if isinstance(sizes[0], int) else 0
-
-
-def _without_rows(info: InputInfo, inputs: Sequence[InputInfo]) -> list[int | str | None]:
-    """Return the sizes of an input but for the batch axis, which may be a leading one of one without being known so."""
-    sizes = [size for axis, size in enumerate(info.shape) if axis != info.batch_axis]
-    batched = any(i.batch_axis is not None for i in inputs)
-    return sizes[1:] if not batched and len(sizes) == 2 and sizes[0] == 1 else sizes
-
-
-def _shaped(row: Sequence[int], info: InputInfo, inputs: Sequence[InputInfo]) -> np.ndarray:
-    """Return a row of codes with the axes and in the type of an input."""
-    sizes = _without_rows(info, inputs)
-    if len(sizes) != 1 or (isinstance(sizes[0], int) and sizes[0] != len(row)):
-        raise InputError(
-            f"input {describe(info)} does not fit a text of {len(row)} tokens", tip="give arrays, as an .npz file"
-        )
-    if info.dtype.kind in "iu" and max(row) > np.iinfo(info.dtype).max:
-        raise InputError(f"input {describe(info)} cannot hold {max(row)}, of the {companion(info.name) or 'codes'}")
-    array = np.array([row], dtype=np.int64).astype(info.dtype)
-    if len(info.shape) == 1:
-        return np.asarray(array[0])
-    return np.asarray(array.T if info.batch_axis == 1 else array)

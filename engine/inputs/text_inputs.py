@@ -1,10 +1,11 @@
-"""Which inputs of a model take a text: codes of tokens and what goes with them, or the text itself."""
+"""Which inputs of a model take texts: codes of tokens and what goes with them, or the text itself."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..token_inputs import companion, companions_of
 from .array import describe
 
 if TYPE_CHECKING:
@@ -13,12 +14,10 @@ if TYPE_CHECKING:
     from ..layout import InputInfo
     from ..spec import ModelSpec
 
-CODES = ("input_ids", "ids", "tokens", "token_ids", "decoder_input_ids")
-
 
 @dataclass(frozen=True)
 class TextInputs:
-    """The input that takes the text, and the roles of the others by name: ``mask``, ``types``, ``positions``."""
+    """An input that takes a text, and the roles of those that go with it: ``mask``, ``types``, ``positions``."""
 
     main: InputInfo
     companions: dict[str, str]
@@ -28,38 +27,25 @@ class TextInputs:
         """True if the text itself goes in, not the codes of its tokens."""
         return self.main.dtype.kind == "O"
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The inputs that one text fills."""
+        return (self.main.name, *self.companions)
 
-def companion(name: str) -> str:
-    """Return the role of an input that goes with codes of tokens, by its name; empty if it has none.
 
-    ``mask`` says which tokens are there, ``types`` which of two texts they belong to, ``positions`` where they stand.
+def text_inputs(inputs: Sequence[InputInfo], spec: ModelSpec) -> tuple[TextInputs, ...]:
+    """Return the inputs that texts fill, one entry per text; ``spec`` has an entry for each input.
 
-    >>> [companion(n) for n in ("attention_mask:0", "segment_ids", "position_ids", "input_ids")]
-    ['mask', 'types', 'positions', '']
+    A text goes into each input whose spec names a tokenizer, each of whole numbers or strings that is text by its spec,
+    each of whole numbers that is text by its name, and else into the only input of a model, if it holds one string per
+    row.
     """
-    words = {"attention_mask": "mask", "input_mask": "mask", "token_type_ids": "types", "segment_ids": "types"}
-    words |= {"position_ids": "positions", "mask": "mask"}
-    return words.get(_base(name), "")
-
-
-def text_inputs(inputs: Sequence[InputInfo], spec: ModelSpec) -> TextInputs | None:
-    """Return the inputs that a text fills, or None if the model takes none; ``spec`` has an entry for each input.
-
-    The text goes into the input whose spec names a tokenizer, else into that of whole numbers which is text by its spec
-    or its name, else into the only input of strings, if it holds one string per row.
-    """
-    others = {info.name: companion(info.name) for info in inputs}
-    named = [info for info in inputs if spec.inputs[info.name].tokenizer]
-    codes = [
-        i for i in inputs if spec.inputs[i.name].modality == "text" and i.dtype.kind in "iu" and not others[i.name]
-    ]
-    main = next(
-        (i for i in [*named, *codes] if i in named or _base(i.name) in CODES), codes[0] if len(codes) == 1 else None
-    )
-    if main is None:
-        strings = [info for info in inputs if info.dtype.kind == "O"]
-        return TextInputs(strings[0], {}) if len(strings) == 1 == len(inputs) and _holds_one(strings[0]) else None
-    return TextInputs(main, {name: role for name, role in others.items() if name != main.name})
+    mains = [info for info in inputs if _takes_text(info, spec)]
+    if not mains:
+        return tuple(TextInputs(i, {}) for i in inputs if len(inputs) == 1 and i.dtype.kind == "O" and _holds_one(i))
+    codes = [info.name for info in mains if info.dtype.kind != "O"]
+    companions = companions_of(codes, [info.name for info in inputs])
+    return tuple(TextInputs(info, companions.get(info.name, {})) for info in mains)
 
 
 def takes(inputs: Sequence[InputInfo]) -> str:
@@ -67,8 +53,11 @@ def takes(inputs: Sequence[InputInfo]) -> str:
     return "the model takes " + ", ".join(describe(info) for info in inputs[:4])
 
 
-def _base(name: str) -> str:
-    return name.rsplit("/", 1)[-1].split(":", maxsplit=1)[0].lower()
+def _takes_text(info: InputInfo, spec: ModelSpec) -> bool:
+    entry = spec.inputs[info.name]
+    if entry.modality != "text" or info.dtype.kind not in "iuO":
+        return bool(entry.tokenizer)
+    return info.dtype.kind == "O" or not companion(info.name)
 
 
 def _holds_one(info: InputInfo) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 from typing import TYPE_CHECKING
+from unicodedata import category
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -15,11 +16,16 @@ Span = tuple[int, int]
 _UNSPACED = "\u0e01-\u0eff\u1000-\u109f\u1780-\u17ff\u3041-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _UNSPACED += "\U00020000-\U0003ffff"
 _LETTER = rf"[^\W{_UNSPACED}]"
-_MARKS = r"\u0300-\u036f\u200c\u200d\ufe0f"  # accents and joiners, which belong to the letter before them
+_MARK = "\u0300"  # stands for every accent and vowel sign, which belong to the letter before them
+_MARKS = rf"{_MARK}\u200c\u200d\ufe0e\ufe0f"  # and joiners
+_TONES = "\U0001f3fb-\U0001f3ff"  # of skin, which change the picture before them
+_PICTURE = rf"[^\w\s{_MARKS}](?:[{_MARK}\ufe0e\ufe0f{_TONES}]|\u200d[^\w\s{_MARKS}])*"
 _WORD = re.compile(
     rf"{_LETTER}[{_MARKS}]*(?:{_LETTER}|[{_MARKS}]|(?<=\w)[-'\u2019\u2010](?={_LETTER}))*"
     rf"|[{_UNSPACED}][{_MARKS}]*"
-    rf"|([^\w\s])[{_MARKS}]*\1*"
+    r"|[\U0001f1e6-\U0001f1ff]{2}"  # a flag
+    rf"|({_PICTURE})\1*"
+    r"|[^\w\s]"
 )
 # A sentence ends with a point, an exclamation or a question mark, quotes and brackets that follow it, and a space; in
 # scripts without spaces without that; and where a paragraph ends.
@@ -31,14 +37,21 @@ _END = re.compile(
 def words_in(text: str) -> tuple[Span, ...]:
     """Return where the words and the punctuation marks of a text are, as (begin, end).
 
-    A word may hold apostrophes and hyphens; repeated marks (``...``, ``!!!``) are one. In scripts that are written
-    without spaces each character is a word.
+    A word may hold apostrophes and hyphens; repeated marks (``...``, ``!!!``) are one, and so is what is drawn as one
+    picture. In scripts that are written without spaces each character is a word.
 
     >>> text = "Don't miss it... a well-made film!"
     >>> [text[begin:end] for begin, end in words_in(text)]
     ["Don't", 'miss', 'it', '...', 'a', 'well-made', 'film', '!']
     """
-    return tuple(match.span() for match in _WORD.finditer(text))
+    return tuple(match.span() for match in _WORD.finditer(_with_one_mark(text)))
+
+
+def _with_one_mark(text: str) -> str:
+    """Return the text with one accent in the place of each accent and vowel sign of whatever script."""
+    if text.isascii():
+        return text
+    return "".join(_MARK if letter > "\u02ff" and category(letter)[0] == "M" else letter for letter in text)
 
 
 def sentences_in(text: str) -> tuple[Span, ...]:

@@ -14,7 +14,7 @@ from ..files import excerpt, existing_file, inside, looks_like, read_json
 from ..patience import patiently
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import tokenizers
 
@@ -34,11 +34,12 @@ USUAL = {
 
 @dataclass(frozen=True)
 class Piece:
-    """A token: name, code, where it is in the text ((0, 0) if it is special), and which of two texts it belongs to."""
+    """A token: name, code, where it is in its text ((0, 0) if it is special), which text that is, and its type."""
 
     name: str
     code: int
     span: tuple[int, int]
+    part: int
     kind: int
 
 
@@ -129,40 +130,49 @@ class Tokenizer:
         """How many tokens there are, special ones included."""
         return int(self._inner.get_vocab_size(with_added_tokens=True))
 
-    def pieces(self, text: str, most: int = 0) -> tuple[list[Piece], int]:
-        """Return the tokens of a text, at most ``most`` (0: all), and how many were left off.
+    def pieces(self, texts: Sequence[str], most: int = 0) -> tuple[list[Piece], int]:
+        """Return the tokens of one text, or of two that go together; at most ``most`` (0: all), and how many were cut.
 
-        Special tokens are those that the tokenizer adds, and those that are typed out in the text.
+        Special tokens are those that the tokenizer adds, and those that are typed out in the text. Of two texts the
+        longer one is cut first. SettingError where the tokenizer does not say how two texts go together.
         """
-        whole = self._encoded(text, 0)
-        kept = self._encoded(text, most) if most and len(whole.ids) > most else whole
-        columns = (kept.tokens, kept.ids, kept.offsets, kept.special_tokens_mask, kept.type_ids)
+        if len(texts) > 1 and self._added(1) and not self._added(2):
+            raise SettingError("this tokenizer does not say how two texts go together", where=printable(self.path))
+        whole = self._encoded(texts, 0)
+        kept = self._encoded(texts, most) if most and len(whole.ids) > most else whole
+        columns = (kept.tokens, kept.ids, kept.offsets, kept.special_tokens_mask, kept.sequence_ids, kept.type_ids)
         if len({len(column) for column in columns}) > 1:  # a template that names more tokens than it has codes for
             raise SettingError(
                 f"this tokenizer gives {len(kept.tokens)} tokens and {len(kept.ids)} codes", where=printable(self.path)
             )
-        pieces = [
-            Piece(name, code, (0, 0) if added or self._is_typed_out(code, text, span) else span, kind)
-            for name, code, span, added, kind in zip(*columns, strict=True)
-        ]
+        pieces = []
+        for name, code, span, added, part, kind in zip(*columns, strict=True):
+            is_special = added or part is None or self._is_typed_out(code, texts[part], span)
+            pieces.append(Piece(name, code, (0, 0) if is_special else span, part or 0, kind))
         return pieces, len(whole.ids) - len(kept.ids)
 
     def _is_typed_out(self, code: int, text: str, span: tuple[int, int]) -> bool:
         return code in self._special and text[slice(*span)].strip() == self._special[code].strip()
 
-    def _encoded(self, text: str, most: int) -> tokenizers.Encoding:
+    def _added(self, texts: int) -> int:
+        """Return how many special tokens are put around so many texts."""
+        return int(self._inner.num_special_tokens_to_add(is_pair=texts > 1))
+
+    def _encoded(self, texts: Sequence[str], most: int) -> tokenizers.Encoding:
         if most:
-            room = most - self._inner.num_special_tokens_to_add(is_pair=False)
-            if room < 1:
+            added = self._added(len(texts))
+            if most - added < len(texts):
                 raise SettingError(
-                    f"a length of {most} tokens leaves no room for the text: the tokenizer adds "
-                    f"{self._inner.num_special_tokens_to_add(is_pair=False)} special ones",
+                    f"a length of {most} tokens leaves no room for the text: the tokenizer adds {added} special ones",
                     where=printable(self.path),
                 )
             self._inner.enable_truncation(most, direction=str(self._truncation.get("direction") or "right"))
         try:
             encoded: tokenizers.Encoding = _guarded(
-                lambda: self._inner.encode(text), self.path, "the tokenizer cannot take this text", InputError
+                lambda: self._inner.encode(texts[0], texts[1] if len(texts) > 1 else None),
+                self.path,
+                "the tokenizer cannot take this text",
+                InputError,
             )
         finally:
             self._inner.no_truncation()
@@ -202,8 +212,8 @@ def _guarded(
         raise error(f"{message}: {excerpt(problem, 120)}", where=printable(path)) from None
 
 
-def stand_in_codes(preprocessing: Mapping[str, Any]) -> dict[str, int]:
-    """Return the codes of mask, unk and pad tokens that a sample was prepared with, where they are sound."""
-    kept = preprocessing.get("stand_ins")
-    pairs = kept.items() if isinstance(kept, dict) else ()
-    return {str(role): code for role, code in pairs if role in USUAL and type(code) is int and code >= 0}
+def check_stand_ins(codes: Mapping[str, Any]) -> None:
+    """Raise ``ValueError`` unless these are codes of mask, unk and pad tokens, whole numbers from 0 on."""
+    for role, code in codes.items():
+        if role not in USUAL or type(code) is not int or code < 0:
+            raise ValueError(f"{role} token {code!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 # Independent streams of random numbers, out of the way of those that methods draw from.
 DRAWING, NOISE = 1001, 1002
+COLUMNS = {"table", "array"}  # modalities that a file of rows holds; texts and pictures beside them it does not
 KEPT_BYTES = 64 << 20  # of background rows that are kept for the next sample
 
 
@@ -129,7 +131,10 @@ def read_rows(source: str | os.PathLike[str], inputs: Mapping[str, MaskedInput],
 def _read(path: Path, rows: Rows, inputs: Mapping[str, MaskedInput], model: Model) -> dict[str, np.ndarray]:
     if path.suffix.lower() in {".csv", ".tsv"}:
         named = f"{path}:{rows.first}-{rows.last}" if rows.last is not None else str(path)
-        values = load_values(named, model.inputs, complete_spec(model.spec, model.inputs))
+        spec = complete_spec(model.spec, model.inputs)
+        columns = [i for i in model.inputs if i.name in inputs or spec.inputs[i.name].modality in COLUMNS]
+        own = dataclasses.replace(spec, inputs={info.name: spec.inputs[info.name] for info in columns})
+        values = load_values(named, columns, own)
         return {
             name: converted(values[name].reshape(-1, *entry.inner), entry, placed=True)
             for name, entry in inputs.items()

@@ -10,13 +10,12 @@ import numpy as np
 
 from ..errors import SettingError
 from ..files import excerpt
-from ..inputs.text_inputs import companion
 from . import stand_ins
 from .background import NOISE, Background, drawn_note
-from .baselines import Baseline
+from .baselines import Baseline, together
 from .clusters import MOST_CLUSTERED, centres, clustered_note, most_frequent
 from .layout import MaskedInput
-from .texts import is_text, text_baseline, the_text
+from .texts import text_baseline
 from .words import Word, count_of, number_of, read_word
 
 Inputs = Mapping[str, MaskedInput]
@@ -45,15 +44,10 @@ def constant(number: float, inputs: Inputs) -> Baseline:
     return Baseline("zero" if number == 0 else f"constant {number:g}", references)
 
 
-def _auto(word: Word, inputs: Inputs, background: Background) -> Baseline:
-    text = the_text(inputs)
-    if text is not None:
-        others = {name: entry for name, entry in inputs.items() if not is_text(entry)}
-        rest = _auto(word, others, background) if others else Baseline("", {})
-        found = text_baseline(text, has_mask=any(companion(i.name) == "mask" for i in background.model.inputs))
-        references = rest.references | {n: np.repeat(r, rest.count, axis=0) for n, r in found.references.items()}
-        return dataclasses.replace(rest, name=found.name, references=references, removed=found.removed)
-    if background.is_known and all(entry.is_table for entry in background.inputs.values()):
+def _auto(_: Word, inputs: Inputs, background: Background) -> Baseline:
+    if any(entry.text is not None for entry in inputs.values()):
+        return _of_texts("", inputs, background)
+    if background.is_known and all(entry.is_table for entry in inputs.values()):
         return _background(Word("background"), inputs, background)
     return constant(0.0, inputs)
 
@@ -136,15 +130,27 @@ def _kmeans(word: Word, inputs: Inputs, background: Background) -> Baseline:
     return Baseline(f"kmeans:{len(sizes)}", references, weights=sizes, note=clustered_note(total, used, len(sizes)))
 
 
-def _token(word: Word, inputs: Inputs, _: Background) -> Baseline:
-    text = the_text(inputs)
-    if text is None:
+def _token(word: Word, inputs: Inputs, background: Background) -> Baseline:
+    if all(entry.text is None for entry in inputs.values()):
         raise SettingError(
             f"baseline '{word}' needs a text",
             where="; ".join(map(str, list(inputs.values())[:4])),
             tip="give the text (--text, a .txt file, onnxplain.Text), not arrays",
         )
-    return text_baseline(text, word.name)
+    return _of_texts(word.name, inputs, background)
+
+
+def _of_texts(word: str, inputs: Inputs, background: Background) -> Baseline:
+    """Return what a word means for texts, and what stands in for other inputs where nothing is said."""
+    parts = {name: text_baseline(entry, entry.text, word) for name, entry in inputs.items() if entry.text is not None}
+    others = {name: entry for name, entry in inputs.items() if name not in parts}
+    ways = {part.name for part in parts.values()}
+    if not others and len(ways) == 1:
+        return dataclasses.replace(together(parts), name=ways.pop())
+    if not others:
+        return together(parts)
+    rest = _auto(Word("auto"), others, dataclasses.replace(background, inputs=others))
+    return together(parts | {", ".join(others): rest})
 
 
 def _missing(word: Word, inputs: Inputs, _: Background) -> Baseline:

@@ -16,7 +16,7 @@ from ..inputs.acceptance import check_missing
 from ..inputs.rows import Rows, split_source
 from .background import Background, converted, drawn_note, read_rows
 from .baseline_words import BASELINES, constant, stand_in
-from .baselines import Baseline
+from .baselines import Baseline, together
 from .feature_words import FEATURES, cut
 from .features import Features, from_labels, join
 from .groups import grouped, is_grouping, one_hot_blocks, spec_groups
@@ -116,7 +116,8 @@ def _checked_features(features: Features, inputs: Inputs, model: Model) -> Featu
         fits = labels.ndim == entry.feed.ndim and all(
             given in (1, size) for given, size in zip(labels.shape, (1, *entry.inner), strict=True)
         )
-        is_by_word = entry.holds_text and labels.shape == (*entry.feed.shape, len(entry.spans))
+        words = len(entry.text.spans) if entry.text is not None and entry.holds_text else 0
+        is_by_word = words > 0 and labels.shape == (*entry.feed.shape, words)
         if not fits and not is_by_word:
             raise SettingError(
                 f"labels of shape {labels.shape} do not fit input '{excerpt(name)}'",
@@ -195,36 +196,7 @@ def _stand_in_by_input(setting: Mapping[Any, Any], inputs: Inputs, background: B
             parts[entry.name] = _stand_in(value, {entry.name: entry}, background)
     if not parts:
         raise SettingError("the baseline is an empty dict", tip="name an input, or " + nearest("", BASELINES))
-    return _together(parts)
-
-
-def _together(parts: Mapping[str, Baseline]) -> Baseline:
-    """Return the baselines of different inputs as one; single references are repeated."""
-    several = {name: part for name, part in parts.items() if part.count > 1}
-    count = max(part.count for part in parts.values())
-    if any(part.count != count for part in several.values()):
-        counts = ", ".join(f"'{excerpt(name)}' {part.count}" for name, part in several.items())
-        raise SettingError("the inputs have different numbers of references", where=counts)
-    ways = {part.reduce for part in several.values()} or {"mean"}
-    if len(ways) > 1:
-        raise SettingError(
-            "some references are to be averaged, of others the largest effect is to be taken",
-            where=", ".join(f"'{excerpt(name)}' {part.name}" for name, part in several.items()),
-            tip="use 'quantiles' for all inputs, or for none",
-        )
-    references = {
-        name: array if len(array) == count else np.repeat(array, count, axis=0)
-        for part in parts.values()
-        for name, array in part.references.items()
-    }
-    label = ", ".join(f"{name}: {part.name}" for name, part in parts.items())
-    across = {name: axis for part in parts.values() for name, axis in part.across.items()}
-    weights = [part.weights for part in several.values() if part.weights is not None]
-    if weights and len(several) > 1:
-        raise SettingError("k-means centres of one input cannot stand beside several references of another")
-    notes = "; ".join(dict.fromkeys(part.note for part in parts.values() if part.note))
-    removed = any(part.removed for part in parts.values())
-    return Baseline(label, references, ways.pop(), weights[0] if weights else None, notes, across, removed)
+    return together(parts)
 
 
 def _checked_baseline(baseline: Baseline, inputs: Inputs, model: Model) -> Baseline:

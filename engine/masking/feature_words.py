@@ -9,7 +9,7 @@ from ..files import excerpt
 from . import partitions, superpixels
 from .features import Features, elements, join
 from .groups import grouped, spec_groups
-from .texts import is_text, text_features, the_text
+from .texts import text_features
 from .windows import windows
 from .words import Word, count_of, number_of, pair_of, read_word
 
@@ -44,14 +44,14 @@ def cut(text: str, inputs: Inputs, sample: Sample) -> Features:
 
 
 def _auto(word: Word, inputs: Inputs, sample: Sample) -> Features:
-    if not any(e.is_image or e.is_table or e.is_series or is_text(e) for e in inputs.values()):
+    if not any(e.is_image or e.is_table or e.is_series or e.text is not None for e in inputs.values()):
         return _elements(word, inputs, sample)
     return join([_auto_one(entry, sample) for entry in inputs.values()])
 
 
 def _auto_one(entry: MaskedInput, sample: Sample) -> Features:
-    if is_text(entry):
-        return text_features(entry, sample, "words")
+    if entry.text is not None:
+        return text_features(entry, "words")
     if entry.is_image:
         if sample.image is not None and sample.image_input in ("", entry.name):
             return _slic(Word("slic"), {entry.name: entry}, sample)
@@ -90,8 +90,13 @@ def _windows_of(entry: MaskedInput, word: Word) -> Features:
     return windows(entry, count, by_channel=word.name == "windows-by-channel")
 
 
-def _text(word: Word, inputs: Inputs, sample: Sample) -> Features:
-    return text_features(the_text(inputs) or _those(inputs, word, is_text, "a text")[0], sample, word.name)
+def _text(word: Word, inputs: Inputs, _: Sample) -> Features:
+    found = [entry for entry in inputs.values() if entry.text is not None]
+    return join([text_features(entry, word.name) for entry in found or _those(inputs, word, _is_text, "a text")])
+
+
+def _is_text(entry: MaskedInput) -> bool:
+    return entry.text is not None or entry.spec.modality == "text"
 
 
 def _columns(word: Word, inputs: Inputs, _: Sample) -> Features:

@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import SettingError
 from ..files import excerpt
 
+TEXT_KINDS = frozenset({"tokens", "words", "sentences"})
 KEPT = -1  # the label of elements that belong to no feature and are always present
 
 
@@ -105,6 +106,10 @@ class Features:
             raise SettingError(
                 f"feature {int(np.argmin(used))} covers no element", tip="number the features without gaps"
             )
+
+    def __str__(self) -> str:
+        """Return kind and number; the labels themselves would be spelled out one by one."""
+        return f"Features('{self.kind}', {self.size} feature{'' if self.size == 1 else 's'})"
 
     @property
     def size(self) -> int:
@@ -213,7 +218,7 @@ def join(parts: Sequence[Features]) -> Features:
     """Put partitions of different inputs together, one part's features after the other's.
 
     Names that occur twice get the name of their input. Parts of different kinds become ``labels``, or ``elements``
-    where some are elements or pixels.
+    where some are elements or pixels and none is of a text, whose words have names in any company.
     """
     if len(parts) == 1:
         return parts[0]
@@ -223,15 +228,17 @@ def join(parts: Sequence[Features]) -> Features:
         labels |= {name: np.where(a >= 0, a + first, KEPT) for name, a in part.labels.items()}
         first += part.size
     names = [(", ".join(part.labels), name) for part in parts for name in part.names]
-    is_ambiguous = len({name for _, name in names}) < len(names)
     kinds = {part.kind for part in parts}
-    mixed = "elements" if kinds & {"pixels", "elements"} else "labels"
+    mixed = "elements" if kinds & {"pixels", "elements"} and not kinds & TEXT_KINDS else "labels"
     return Features(
-        tuple(_qualified(*pair) if is_ambiguous else pair[1] for pair in names),
+        qualified(names),
         labels,
         kinds.pop() if len(kinds) == 1 else mixed,
     )
 
 
-def _qualified(of: str, name: str) -> str:
-    return f"{of}{name}" if name.startswith("[") else f"{of}: {name}"
+def qualified(names: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """Return the names in pairs of an input and a name; with the input's name before them where one occurs twice."""
+    if len({name for _, name in names}) == len(names):
+        return tuple(name for _, name in names)
+    return tuple(f"{of}{name}" if name.startswith("[") else f"{of}: {name}" for of, name in names)

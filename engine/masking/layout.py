@@ -9,14 +9,13 @@ import numpy as np
 
 from ..errors import SettingError, nearest, printable
 from ..files import excerpt
-from ..inputs.text_inputs import companion
-from ..inputs.tokenizer import stand_in_codes
 from ..spec import complete_spec
+from ..token_inputs import companion
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from ..inputs.sample import Sample
+    from ..inputs.sample import Sample, SplitText
     from ..layout import InputInfo
     from ..model import Model
     from ..spec import InputSpec, ModelSpec
@@ -38,8 +37,7 @@ class MaskedInput:
     columns: tuple[str, ...] = ()
     rate: float = 0.0  # steps of a series per second, 0 if that is not known
     channels: tuple[str, ...] = ()
-    stand_ins: Mapping[str, int] | None = None  # codes of tokens by role, where a text went in; None elsewhere
-    spans: tuple[tuple[int, int], ...] = ()  # where the tokens of that text are; (0, 0) for special ones
+    text: SplitText | None = None  # the text that went in, None where none did
 
     @property
     def inner(self) -> tuple[int, ...]:
@@ -122,7 +120,7 @@ def masked_inputs(model: Model, sample: Sample) -> dict[str, MaskedInput]:
     shapes, but not which axis of a series is time. SettingError if the spec contradicts the model, or if there is no
     such input.
     """
-    spec = complete_spec(model.spec, model.inputs)
+    spec = _completed(model)
     batched = any(info.batch_axis is not None for info in model.inputs)
     columns = _columns(model, spec, sample)
     # Which axis of a series is time cannot be told from its shape: such a guess must not decide a result.
@@ -139,7 +137,7 @@ def masked_inputs(model: Model, sample: Sample) -> dict[str, MaskedInput]:
             info.batch_axis,
             columns.get(info.name, ()),
             *_of_series(spec.inputs[info.name], sample),
-            *((stand_in_codes(sample.preprocessing), sample.spans) if sample.text_input == info.name else ()),
+            text=sample.text_in(info.name),
         )
         for info in model.inputs
         if sample.feeds[info.name].ndim and (info.batch_axis is not None or not batched)
@@ -147,6 +145,18 @@ def masked_inputs(model: Model, sample: Sample) -> dict[str, MaskedInput]:
     }
     if not found:
         raise SettingError("no input of this model can be masked: all are scalars or the same for all rows")
+    return found
+
+
+_latest: list[tuple[ModelSpec, Sequence[InputInfo], ModelSpec]] = []  # what was completed last, for the next sample
+
+
+def _completed(model: Model) -> ModelSpec:
+    for spec, inputs, found in _latest:
+        if spec is model.spec and inputs is model.inputs:
+            return found
+    found = complete_spec(model.spec, model.inputs)
+    _latest[:] = [(model.spec, model.inputs, found)]
     return found
 
 
@@ -169,7 +179,7 @@ def blendable(inputs: Mapping[str, MaskedInput]) -> dict[str, MaskedInput]:
 
     These describe the tokens: a stand-in of their own would contradict what stands in the places of the tokens.
     """
-    texts = [name for name, e in inputs.items() if e.spec.modality == "text" or e.stand_ins is not None]
+    texts = [name for name, e in inputs.items() if e.spec.modality == "text" or e.text is not None]
     has_codes = any(not companion(name) for name in texts)
     return {name: entry for name, entry in inputs.items() if not (has_codes and companion(name))}
 
@@ -183,7 +193,8 @@ def _of_series(entry: InputSpec, sample: Sample) -> tuple[float, tuple[str, ...]
 
 def _columns(model: Model, spec: ModelSpec, sample: Sample) -> dict[str, tuple[str, ...]]:
     """Return the names of columns by input: the spec's, else the sample's, else the name of an input of one value."""
-    sizes = {info.name: sample.feeds[info.name].size for info in model.inputs}
+    filled = {name for text in sample.texts for name in (text.input, *text.companions)}
+    sizes = {info.name: sample.feeds[info.name].size for info in model.inputs if info.name not in filled}
     are_named = len(sample.columns) == sum(sizes.values())
     names: dict[str, tuple[str, ...]] = {}
     start = 0
@@ -192,7 +203,7 @@ def _columns(model: Model, spec: ModelSpec, sample: Sample) -> dict[str, tuple[s
             names[name] = spec.inputs[name].columns
         elif are_named:
             names[name] = sample.columns[start : start + size]
-        elif size == 1 and len(sizes) > 1:
+        elif size == 1 and len(model.inputs) > 1:
             names[name] = (name,)
         start += size
     return names

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from ..errors import SettingError, printable
-from ..inputs.text_inputs import companion
 from .blend import Blend
 from .gaps import Gaps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..inputs.sample import Sample
+    from ..inputs.sample import Sample, SplitText
     from .baselines import Baseline
     from .features import Features
 
@@ -45,11 +44,11 @@ def maskers_of(features: Features, baseline: Baseline, sample: Sample) -> tuple[
 
 
 def _masker(name: str, labels: np.ndarray, baseline: Baseline, sample: Sample) -> Masker:
-    feed, references = sample.feeds[name], baseline.references[name]
-    if labels.ndim == feed.ndim + 1:
-        return Respelling(name, feed, references, sample)
-    if baseline.removed and name == sample.text_input and feed.dtype.kind in "iu":
-        return ClosingUp(name, references, sample)
+    feed, references, text = sample.feeds[name], baseline.references[name], sample.text_in(name)
+    if text is not None and labels.ndim == feed.ndim + 1:
+        return Respelling(feed, references, text)
+    if text is not None and name in baseline.removed and feed.dtype.kind in "iu":
+        return ClosingUp(sample.feeds, references, text)
     axis = baseline.across.get(name)
     return Blending(name, feed, references, Blend(feed, references) if axis is None else Gaps(feed, axis, references))
 
@@ -75,18 +74,18 @@ class ClosingUp:
     over the tokens that are there. Padding goes to the side where the text has it: to the end, if it has none.
     """
 
-    def __init__(self, name: str, references: np.ndarray, sample: Sample) -> None:
-        self._name = name
-        self._codes = sample.feeds[name][0]
+    def __init__(self, feeds: Arrays, references: np.ndarray, text: SplitText) -> None:
+        self._name = text.input
+        self._codes = feeds[text.input][0]
         self._times = len(references)
         if self._codes.ndim != 1:
-            raise SettingError(f"tokens of input '{printable(name)}' cannot be removed: it is no row of codes")
-        own = [begin < end for begin, end in sample.spans]
+            raise SettingError(f"tokens of input '{printable(text.input)}' cannot be removed: it is no row of codes")
+        own = [begin < end for begin, end in text.spans]
         self._fill = references[0][own.index(True)] if any(own) else references[0][-1]
-        same = {n: f[0] for n, f in sample.feeds.items() if n != name and f.shape[1:] == self._codes.shape}
-        self._moving = {n: f for n, f in same.items() if companion(n) in {"mask", "types"}}
-        self._places = {n: f for n, f in same.items() if companion(n) == "positions"}
-        there = [f != 0 for n, f in same.items() if companion(n) == "mask"]
+        roles = {n: role for n, role in text.companions.items() if feeds[n].shape[1:] == self._codes.shape}
+        self._moving = {n: feeds[n][0] for n, role in roles.items() if role in {"mask", "types"}}
+        self._places = {n: feeds[n][0] for n, role in roles.items() if role == "positions"}
+        there = [feeds[n][0] != 0 for n, role in roles.items() if role == "mask"]
         self._there = there[0] if there else np.ones(self._codes.shape, dtype=bool)
         self._to_the_left = bool(not self._there[0] and self._there[-1])
 
@@ -114,12 +113,12 @@ class Respelling:
     between them. With every word present the text is what it was.
     """
 
-    def __init__(self, name: str, feed: np.ndarray, references: np.ndarray, sample: Sample) -> None:
+    def __init__(self, feed: np.ndarray, references: np.ndarray, split: SplitText) -> None:
         self._times = len(references)
         if feed.size != 1:
-            raise SettingError(f"input '{printable(name)}' does not hold one string: it has no words to be absent")
-        self._name = name
-        text, spans = sample.text, sample.spans
+            raise SettingError(f"input '{printable(split.input)}' holds no single string: it has no words to be absent")
+        self._name = split.input
+        text, spans = split.text, split.spans
         ends = [0, *(end for _, end in spans)]
         self._words = [text[begin:end] for begin, end in spans]
         self._gaps = [text[end:begin] for end, (begin, _) in zip(ends, spans, strict=False)]

@@ -14,36 +14,37 @@ from .baselines import Baseline
 from .features import KEPT, Features
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from ..inputs.sample import Sample
+    from ..inputs.sample import SplitText
     from .layout import MaskedInput
 
 STAND_INS = ("mask", "unk", "pad")  # tokens, in the order in which they are taken where nothing is said
 REMOVED = "removed"
 
 
-def text_features(entry: MaskedInput, sample: Sample, kind: str) -> Features:
+def text_features(entry: MaskedInput, kind: str) -> Features:
     """Cut a text into ``tokens``, ``words`` or ``sentences``; special tokens belong to none of them.
 
     The labels have the shape of the feed. Those of a string have an axis more: one label for each word of the string,
-    in the order of ``Sample.spans``. A word's pieces, and words that share a token, are one feature.
+    in the order of its spans. A word's pieces, and words that share a token, are one feature.
     """
-    if entry.name != sample.text_input or not sample.tokens:
+    text = entry.text
+    if text is None:
         raise SettingError(
             f"features '{kind}' need a text, and input '{excerpt(entry.name)}' was given codes only",
             tip="give the text (--text, a .txt file, onnxplain.Text), or use 'elements'",
         )
     if kind == "tokens":
-        numbers = accumulate(begin < end for begin, end in sample.spans)
-        groups = [k - 1 if begin < end else KEPT for k, (begin, end) in zip(numbers, sample.spans, strict=True)]
+        numbers = accumulate(begin < end for begin, end in text.spans)
+        groups = [k - 1 if begin < end else KEPT for k, (begin, end) in zip(numbers, text.spans, strict=True)]
     else:
-        groups = grouped(sample.spans, (words_in if kind == "words" else sentences_in)(sample.text))
+        groups = grouped(text.spans, (words_in if kind == "words" else sentences_in)(text.text))
     labels = np.array(groups, dtype=np.int64)
     shape = (*entry.feed.shape, len(groups)) if entry.holds_text else entry.feed.shape
     if labels.size != int(np.prod(shape)):
         raise SettingError(f"the text has {labels.size} tokens, input {entry} has the shape {entry.feed.shape}")
-    return Features(names_of(sample.text, sample.spans, groups), {entry.name: labels.reshape(shape)}, kind)
+    return Features(names_of(text.text, text.spans, groups), {entry.name: labels.reshape(shape)}, kind)
 
 
 def names_of(text: str, spans: Sequence[tuple[int, int]], groups: Sequence[int]) -> tuple[str, ...]:
@@ -66,15 +67,16 @@ def names_of(text: str, spans: Sequence[tuple[int, int]], groups: Sequence[int])
     return tuple(names)
 
 
-def text_baseline(entry: MaskedInput, word: str = "", *, has_mask: bool = False) -> Baseline:
+def text_baseline(entry: MaskedInput, text: SplitText, word: str = "") -> Baseline:
     """Return what stands in for absent parts of a text: a token by its role, or nothing (``removed``).
 
-    Without a word that is nothing for strings and for a model that takes an attention mask (``has_mask``): what is left
-    is a text like those that it knows. Otherwise it is the mask token, else the unknown one, else the padding one, else
-    nothing. Special tokens stay in the references. SettingError if the tokenizer has no such token.
+    Without a word that is nothing for strings and where the model takes an attention mask: what is left is a text like
+    those that it knows. Otherwise it is the mask token, else the unknown one, else the padding one, else nothing.
+    Special tokens stay in the references. SettingError if the tokenizer has no such token.
     """
-    codes = entry.stand_ins or {}
-    usual = () if has_mask or entry.holds_text else (role for role in STAND_INS if role in codes)
+    codes = text.stand_ins
+    can_lack = entry.holds_text or "mask" in text.companions.values()
+    usual = () if can_lack else (role for role in STAND_INS if role in codes)
     chosen = word or next(iter(usual), REMOVED)
     if entry.holds_text:
         if chosen != REMOVED:
@@ -82,27 +84,17 @@ def text_baseline(entry: MaskedInput, word: str = "", *, has_mask: bool = False)
                 f"baseline '{chosen}' is a token; input {entry} takes strings",
                 tip=f"use '{REMOVED}', or a dict by input name with a word that stands in for absent ones",
             )
-        return Baseline(REMOVED, {entry.name: np.full((1, *entry.inner), "", dtype=object)}, removed=True)
+        return Baseline(REMOVED, {entry.name: np.full((1, *entry.inner), "", dtype=object)}, removed=(entry.name,))
     if chosen == REMOVED:
-        return Baseline(REMOVED, {entry.name: _row(entry, codes.get("pad", 0))}, removed=True)
+        return Baseline(REMOVED, {entry.name: _row(entry, text, codes.get("pad", 0))}, removed=(entry.name,))
     if chosen not in codes:
         known = ", ".join(f"'{role}'" for role in (*codes, REMOVED))
         raise SettingError(f"the tokenizer has no {chosen} token", tip=f"what can stand in: {known}")
-    return Baseline(chosen, {entry.name: _row(entry, codes[chosen])})
+    return Baseline(chosen, {entry.name: _row(entry, text, codes[chosen])})
 
 
-def _row(entry: MaskedInput, code: int) -> np.ndarray:
+def _row(entry: MaskedInput, text: SplitText, code: int) -> np.ndarray:
     if code > np.iinfo(entry.feed.dtype).max:
         raise SettingError(f"input {entry} cannot hold the code {code}")
-    own = np.array([begin < end for begin, end in entry.spans]).reshape(entry.feed.shape)
+    own = np.array([begin < end for begin, end in text.spans]).reshape(entry.feed.shape)
     return np.where(own, np.array(code, dtype=entry.feed.dtype), entry.feed)
-
-
-def is_text(entry: MaskedInput) -> bool:
-    """Say whether a text went into this input."""
-    return entry.stand_ins is not None
-
-
-def the_text(inputs: Mapping[str, MaskedInput]) -> MaskedInput | None:
-    """Return the input that a text went into, None if there is none."""
-    return next((entry for entry in inputs.values() if is_text(entry)), None)

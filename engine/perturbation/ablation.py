@@ -37,7 +37,7 @@ class Ablation:
         """Take away each feature in turn."""
         game = problem.game(expected=problem.features.size)
         full = game.full
-        scores = [scores for _, scores in game.stream(_all_but_one(game.size, game.batch))]
+        scores = [scores for _, scores in game.stream(_all_but_one(game.size, game.batch), distinct=game.size > 1)]
         return of_features(problem, game, full - np.concatenate(scores))
 
 

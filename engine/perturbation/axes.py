@@ -65,11 +65,14 @@ def maskable(problem: Problem) -> dict[str, Axes]:
 
 
 def words_of(problem: Problem) -> Features | None:
-    """Return the words of the text that is explained; None where no text is, or ``wrt`` names another input."""
-    name = problem.sample.text_input
-    if not name or name not in problem.baseline.references or problem.wrt not in {None, name}:
+    """Return the words of the texts that are explained; None where there is no text, or ``wrt`` names another input.
+
+    Other inputs beside the texts are cut as ``auto`` cuts them, into columns or superpixels: neighbours in one row.
+    """
+    names = [n for n in problem.baseline.references if problem.wrt in {None, n}]
+    if not any(problem.sample.text_in(name) for name in names):
         return None
-    return resolve_features("words", problem.model, problem.sample)
+    return resolve_features(dict.fromkeys(names, "auto"), problem.model, problem.sample)
 
 
 def size_setting(setting: Sizes, axes: Axes, where: str) -> int | tuple[int, ...] | None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 DENSE = 2  # with at most this many pairs per draw, a stratum is listed and shuffled; else repeats are drawn again
 MANY = 20  # there are more coalitions of this size, and of any between it and M/2, than can be listed
+FEW = 16  # of so few features all coalitions are listed to find those of one size
 DRAWN_NUMBERS = 1 << 20  # random numbers in memory at a time
 
 
@@ -131,10 +132,17 @@ def _drawn(size: int, s: int, count: int, rng: np.random.Generator) -> np.ndarra
 def _listed(size: int, s: int, length: int) -> Iterator[np.ndarray]:
     """Yield all coalitions of a stratum, ``length`` at a time."""
     halves = 2 * s == size
+    if size <= FEW:  # the same in the same order: the first feature is the highest bit
+        every = np.arange((1 << size) - 1, (1 << size - 1) - 1 if halves else -1, -1, dtype=np.uint32)
+        bits = (every[np.bitwise_count(every) == s] << (32 - size)).astype(">u4")
+        for start in range(0, len(bits), length):
+            block = bits[start : start + length, None].view(np.uint8)
+            yield np.unpackbits(block, axis=1, count=size).view(np.bool_)
+        return
     members = itertools.combinations(range(1, size), s - 1) if halves else itertools.combinations(range(size), s)
-    while block := list(itertools.islice(members, length)):
-        z = np.zeros((len(block), size), dtype=bool)
+    while some := list(itertools.islice(members, length)):
+        z = np.zeros((len(some), size), dtype=bool)
         if halves:
             z[:, 0] = True
-        np.put_along_axis(z, np.array(block, dtype=np.intp).reshape(len(block), -1), values=True, axis=1)
+        np.put_along_axis(z, np.array(some, dtype=np.intp).reshape(len(some), -1), values=True, axis=1)
         yield z

@@ -12,10 +12,10 @@ from ..errors import SettingError
 from ..findings import of_features
 from ..registry import PREDICT, register
 from ..settings import Range
-from .coalitions import design, pairs_of
+from .coalitions import design, pairs_of, stratum_mass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from ..explanation import Explanation
     from ..game import Game
@@ -26,6 +26,7 @@ MOST_FEATURES = 4096  # the normal equations hold M x M numbers
 AUTO_COALITIONS = 2048  # beside two per feature
 SAMPLED_AT_LEAST = 8  # pairs, for a standard error that means something
 CHECKED_EVERY = 128  # sampled pairs, where a tolerance may end the sampling
+KEPT_BYTES = 16 << 20  # of a design that is kept for the next sample
 BLOCK = 512  # pairs in memory at a time, or one batch where that is more
 
 
@@ -69,7 +70,7 @@ class KernelShap:
     def explain(self, problem: Problem) -> Explanation:
         """Evaluate pairs of coalitions and solve for phi."""
         size, references = problem.features.size, problem.baseline.count
-        chosen = design(size, self._pairs(size, references), problem.rng())
+        chosen = _designed(problem, self._pairs(size, references))
         game = problem.game(expected=2 * chosen.count + 2)
         fit = Fit(chosen, game.full, game.empty)
         length = game.batch * max(1, BLOCK // game.batch) if self.tolerance is None else max(CHECKED_EVERY, size)
@@ -110,6 +111,20 @@ class KernelShap:
         return min(every, pairs)
 
 
+_latest: list[tuple[tuple[int, int, int], Design]] = []  # for the next sample: of a table, say, its other rows
+
+
+def _designed(problem: Problem, pairs: int) -> Design:
+    """Return the pairs to evaluate: they depend on the seed and on numbers, not on the sample."""
+    key = (problem.features.size, pairs, problem.seed)
+    for known, found in _latest:
+        if known == key:
+            return found
+    found = design(problem.features.size, pairs, problem.rng())
+    _latest[:] = [(key, found)] if found.packed.nbytes <= KEPT_BYTES else []
+    return found
+
+
 class Fit:
     """The constrained regression, fed with pairs as they come.
 
@@ -123,7 +138,7 @@ class Fit:
         self._design = chosen
         self._delta = full - empty
         # normal equations of enumerated pairs and of sampled ones, the latter with a mass of one each
-        self._a = np.zeros((2, size, size))
+        self._a = np.stack([_of_strata(size, chosen.enumerated), np.zeros((size, size))])
         self._b = np.zeros((2, size))
         self._y: list[np.ndarray] = []
         self._enumerated = 0
@@ -137,15 +152,18 @@ class Fit:
 
     def add(self, z: np.ndarray, mass: float | None, scores: np.ndarray) -> None:
         """Take in coalitions z (B, M) of the design's next block; ``scores`` (2 B,) alternate z and its complement."""
-        p, share = _centred(z)
-        y = (scores[::2] - scores[1::2]) / 2 - self._delta * (share - 0.5)
-        part, weight = (1, 1.0) if mass is None else (0, mass)
-        self._a[part] += weight * (p.T @ p)
-        self._b[part] += weight * (p.T @ y)
+        u = (scores[::2] - scores[1::2]) / 2
         if mass is None:
+            p, share = _centred(z)
+            y = u - self._delta * (share - 0.5)
+            self._a[1] += p.T @ p
+            self._b[1] += p.T @ y
             self._y.append(y)
             self._sampled += len(z)
-        else:
+        else:  # z of one size, and all of them in the end: what they add to the left side is known
+            s = np.count_nonzero(z[0]) / z.shape[1]
+            y = u - self._delta * (s - 0.5)
+            self._b[0] += mass * (y @ z - s * y.sum())
             self._enumerated += len(z)
         self._solved = None
 
@@ -202,24 +220,43 @@ class Fit:
         return self._solved
 
 
+def _of_strata(size: int, strata: Iterable[int]) -> np.ndarray:
+    """Return the sum of p p' (M, M) over strata by their mass: z_i has the variance s (M - s) / M² in stratum s."""
+    variance = sum(stratum_mass(size, s) * s * (size - s) / size**2 for s in strata)
+    return variance * size / max(size - 1, 1) * (np.eye(size) - 1 / size)
+
+
 def _centred(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    share = z.mean(axis=1)
-    return z - share[:, None], share
+    p = z.astype(np.float64)
+    share = p @ np.ones(z.shape[1]) / z.shape[1]  # much faster than a mean over short rows
+    p -= share[:, None]
+    return p, share
 
 
 def _scored(game: Game, chosen: Design, length: int) -> Iterator[tuple[np.ndarray, float | None, np.ndarray]]:
-    """Yield the design's blocks with their scores, z and its complement alternating."""
+    """Yield the design's blocks with their scores, z and its complement alternating.
+
+    Small blocks go to the game together, so that they fill its batches.
+    """
     waiting: deque[tuple[np.ndarray, float | None]] = deque()
 
     def drawn() -> Iterator[np.ndarray]:
+        ready = np.empty((0, chosen.size), dtype=bool)
         for z, mass in chosen.blocks(length):
             waiting.append((z, mass))
-            yield np.stack([z, ~z], axis=1).reshape(-1, chosen.size)
+            pairs = np.stack([z, ~z], axis=1).reshape(-1, chosen.size)
+            ready = np.concatenate([ready, pairs]) if len(ready) else pairs
+            whole = len(ready) // game.batch * game.batch
+            if whole:
+                yield ready[:whole]
+                ready = ready[whole:]
+        if len(ready):
+            yield ready
 
-    got: list[np.ndarray] = []
-    for _, scores in game.stream(drawn()):
-        got.append(scores)
-        if sum(map(len, got)) == 2 * len(waiting[0][0]):
+    scores = np.empty(0)
+    for _, more in game.stream(drawn(), distinct=True):
+        scores = np.concatenate([scores, more])
+        while waiting and len(scores) >= 2 * len(waiting[0][0]):
             z, mass = waiting.popleft()
-            yield z, mass, np.concatenate(got)
-            got = []
+            yield z, mass, scores[: 2 * len(z)]
+            scores = scores[2 * len(z) :]

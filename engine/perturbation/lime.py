@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import SettingError
 from ..explanation import Explanation
 from ..findings import of_features
+from ..masking.features import TEXT_KINDS
 from ..registry import PREDICT, register
 from ..scorer import Scorer
 from ..settings import Range
@@ -29,7 +30,6 @@ BLOCK = 512  # samples in memory at a time, or one batch where that is more
 CHECKED_EVERY = 512  # samples, where a tolerance may end the sampling; M where that is more
 COSINE_WIDTH = 0.25
 L2_WIDTH = 0.75  # times sqrt(M)
-BY_SIZE = {"tokens", "words", "sentences"}  # kinds of features of which any number is as likely to be absent
 
 
 @register(
@@ -65,8 +65,12 @@ class Lime:
     and it draws ``normal`` rows around the background's mean unless told otherwise. d is then the L2 distance.
 
     The standard error is that of the sampling: the regression is linearised around its solution, and each residual
-    divided by one minus its leverage. It leaves out the shrinkage by the penalty and the choice of features. R² and
-    intercept are in ``extras``.
+    divided by one minus its leverage. It is about the surrogate that endless samples would give with the penalty's
+    share in them: of that, 94 to 97 % of values are within two standard errors (``benchmarks/lime_errors.py``: 10 games
+    of 12 to 15 features). It leaves out the choice of features and the shrinkage: of the surrogate without a penalty,
+    90 % are within two after 100 samples, 93 % after 300 and 95 % after 1,000 with the default penalty, 53 to 61 % with
+    ten times that, and 9 to 37 % with ``lasso``, whose values are meant to be shrunk. ``penalty=0`` shrinks nothing.
+    R² and intercept are in ``extras``.
 
     Source: Ribeiro, Singh and Guestrin 2016, arXiv:1602.04938, sections 3.3 and 3.4 and algorithm 1; kernels, widths
     and penalty as in the lime package 0.2.
@@ -130,7 +134,7 @@ class Lime:
     def _masked(self, problem: Problem) -> Explanation:
         """Fit to masked inputs."""
         size, references = problem.features.size, problem.baseline.count
-        by_size = problem.features.kind in BY_SIZE
+        by_size = problem.features.kind in TEXT_KINDS  # any number of them is as likely to be absent
         wanted = self._count(AUTO_SAMPLES, 1 + references, references, size)
         most = wanted if self.tolerance is None else min(wanted, CHECKED_EVERY)
         every = not by_size and size < 30 and 1 << size <= most

@@ -63,7 +63,7 @@ class Occlusion:
         full = game.full
         falls = {name: np.zeros(w.sizes) for name, w in windows.items()}
         scored = _places(windows)
-        for _, scores in game.stream(_coalitions(windows, features.size, game.batch)):
+        for _, scores in game.stream(_coalitions(windows, features.size, game.batch), distinct=True):
             for score, (name, place) in zip(scores, scored, strict=False):
                 falls[name][place] += full - score
         if self.overlap == "average":
@@ -72,12 +72,12 @@ class Occlusion:
 
     def _words(self, problem: Problem, features: Features) -> Explanation:
         """Hide each window of neighbouring words in turn."""
-        (name,) = features.labels
+        name = next(iter(features.labels))
         windows = {name: words_window(name, features.size, self.window, self.stride)}
         game = problem.game(features, expected=windows[name].count)
         full, falls = game.full, np.zeros(features.size)
         scored = _places(windows)
-        for _, scores in game.stream(_coalitions(windows, features.size, game.batch)):
+        for _, scores in game.stream(_coalitions(windows, features.size, game.batch), distinct=True):
             for score, (_, place) in zip(scores, scored, strict=False):
                 falls[place] += full - score
         if self.overlap == "average":

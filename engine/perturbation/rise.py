@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from ..errors import SettingError
+from ..errors import SettingError, printable
 from ..findings import of_arrays, of_features
 from ..registry import PREDICT, register
 from ..settings import Range
 from .axes import check_input_names, maskable, words_of
+from .given_masks import cut, given_masks, masks_of_words
 from .smooth_masks import Grid, draw_masks, features_of, grid_over
 
 if TYPE_CHECKING:
@@ -43,10 +44,16 @@ class Rise:
     masks (for ``coverage``, of the ratio, linearised). Sums of 32 masks at a time are in float32, sums of these in
     float64. A tolerance is looked at after every 256 masks.
 
+    ``masks`` may also hold the masks themselves, numbers from 0 to 1: for an image (N, height, width) is enough, for a
+    text (N, words), for several inputs a dict of arrays by input name; or in a .npy or .npz file.
+
     Source: Petsiuk, Das and Saenko 2018, RISE, arXiv:1806.07421, eq. 6 and section 3.2.
     """
 
-    masks: Annotated[int, "number of random masks, N", Range(FEWEST)] = 4000
+    masks: Annotated[
+        int | np.ndarray | dict[str, Any] | str,
+        "number of random masks, N, at least 2; or masks to use instead: an array or file, (N, ...) like the input",
+    ] = 4000
     probability: Annotated[float, "probability p that a cell is kept", Range(0.001, 0.999)] = 0.5
     cells: Annotated[
         int | tuple[int, ...] | dict[str, Any] | None,
@@ -67,58 +74,86 @@ class Rise:
         Range(0, open_low=True),
     ] = None
 
+    def __post_init__(self) -> None:
+        """Check what needs no input: the number of masks, or the name of their file."""
+        if isinstance(self.masks, int):
+            _check_count(self.masks)
+        if isinstance(self.masks, str) and not self.masks.lower().endswith((".npy", ".npz")):
+            raise SettingError(
+                f"rise.masks takes a number, an array, or a .npy or .npz file, not '{printable(self.masks)[:60]}'"
+            )
+
     def explain(self, problem: Problem) -> Explanation:
         """Score random masks, and average those that keep a pixel."""
         words = words_of(problem)
         if words is not None:
             return self._words(problem, words)
         inputs = maskable(problem)
-        check_input_names(self.cells, inputs, "rise.cells")
-        grids = {name: grid_over(axes, self.cells, self.edges) for name, axes in inputs.items()}
-        features = features_of(inputs, grids)
-        count = self._count(problem.baseline.count)
-        game = problem.game(features, expected=count)
-        average = self._averaged(problem, game, grids, count)
+        if isinstance(self.masks, int):
+            check_input_names(self.cells, inputs, "rise.cells")
+            grids = {name: grid_over(axes, self.cells, self.edges) for name, axes in inputs.items()}
+            game, average = self._averaged(problem, features_of(inputs, grids), grids)
+        else:
+            features, masks = given_masks(self.masks, inputs, "rise.masks")
+            game, average = self._averaged(problem, features, {}, masks)
         return of_arrays(
             problem,
             game,
-            features.expand(average.mean()[None]),
-            errors=features.expand(average.standard_error()[None]),
+            game.features.expand(average.mean()[None]),
+            errors=game.features.expand(average.standard_error()[None]),
             notes=(f"{average.count} masks",),
         )
 
-    def _words(self, problem: Problem, features: Features) -> Explanation:
+    def _words(self, problem: Problem, words: Features) -> Explanation:
         """Keep or hide each word of a text."""
-        count = self._count(problem.baseline.count)
-        game = problem.game(features, expected=count)
-        average = self._averaged(problem, game, {"": Grid((features.size,), (features.size,))}, count)
+        given = None if isinstance(self.masks, int) else masks_of_words(self.masks, words.size, "rise.masks")
+        game, average = self._averaged(problem, words, {"": Grid((words.size,), (words.size,))}, given)
         errors, notes = average.standard_error(), (f"{average.count} masks",)
         return of_features(problem, game, average.mean(), errors=errors, notes=notes)
 
-    def _averaged(self, problem: Problem, game: Game, grids: dict[str, Grid], count: int) -> MaskAverage:
+    def _averaged(
+        self, problem: Problem, features: Features, grids: dict[str, Grid], given: np.ndarray | None = None
+    ) -> tuple[Game, MaskAverage]:
+        """Average over masks: the given ones, else random ones of the grids."""
+        count = self._count(problem.baseline.count, given)
+        game = problem.game(features, expected=count)
         average = MaskAverage(game.size, self.probability, coverage=self.normalise == "coverage", centre=game.full)
         lengths = _lengths(count, game.batch, None if self.tolerance is None else CHECKED_EVERY)
-        masks = draw_masks(grids, self.probability, (problem.rng(0), problem.rng(1)), lengths)
+        if given is None:
+            masks = draw_masks(grids, self.probability, (problem.rng(0), problem.rng(1)), lengths)
+        else:
+            masks = cut(given, lengths)
         for chunk, scores in game.stream(masks):
             average.add(chunk, scores)
             if self._reached(average):
                 break
-        return average
+        return game, average
 
     def _reached(self, average: MaskAverage) -> bool:
         if self.tolerance is None or average.count % CHECKED_EVERY:
             return False
         return bool(average.standard_error().max() <= self.tolerance)
 
-    def _count(self, references: int) -> int:
+    def _count(self, references: int, given: np.ndarray | None) -> int:
         """Return how many masks there are: a mask costs an evaluation per reference, the whole input one more."""
+        if given is not None:
+            _check_count(len(given))
+            if self.budget is not None:
+                raise SettingError("rise.budget is for random masks, and masks were given", tip="leave one of both out")
+            return len(given)
         if self.budget is None:
+            assert isinstance(self.masks, int)  # noqa: S101 - else they are given
             return self.masks
         count = (self.budget - 1) // references
         if count < FEWEST:
             least = FEWEST * references + 1
             raise SettingError(f"rise.budget must be at least {least}, not {self.budget}", tip="that is two masks")
         return count
+
+
+def _check_count(masks: int) -> None:
+    if masks < FEWEST:
+        raise SettingError(f"rise.masks must be at least {FEWEST}, not {masks}", tip="a standard error takes two")
 
 
 class MaskAverage:

@@ -58,12 +58,16 @@ class ShapleySampling:
         "stop sampling when no feature's standard error, in units of the score, is above this",
         Range(0, open_low=True),
     ] = None
+    orders: Annotated[
+        np.ndarray | None, "orders to use instead of random ones: rows of the numbers of all features, from 0"
+    ] = None
 
     def explain(self, problem: Problem) -> Explanation:
         """Walk orders, those of each reference together."""
         size = problem.features.size
         references = problem.baseline.count if _separable(problem) else 1
-        orders = self._orders(size, references, problem.baseline.count // references)
+        given = self._given(size)
+        orders = self._orders(size, references, problem.baseline.count // references) if given is None else len(given)
         if orders is None:
             game = problem.game(expected=1 << size)
             exact = exact_values(game)
@@ -75,7 +79,7 @@ class ShapleySampling:
         at_a_time = orders if self.tolerance is None else CHECKED_EVERY
         for start in range(0, orders, at_a_time):
             places = drawn[start : start + at_a_time]
-            walks = drawn_orders(size, of_orders, len(places))
+            walks = drawn_orders(size, of_orders, len(places)) if given is None else given[start : start + at_a_time]
             for reference in np.unique(places):
                 for gain in gains(games.by_reference[reference], walks[places == reference], games.full):
                     mean.add(gain)
@@ -86,6 +90,18 @@ class ShapleySampling:
         values += missing * errors**2 / total if total > 0 else missing / size
         notes = (f"{mean.count} orders",)
         return of_features(problem, games, values, errors=errors, complete=True, notes=notes)  # type: ignore[arg-type]
+
+    def _given(self, size: int) -> np.ndarray | None:
+        """Return the orders (K, M) of the setting, None without; ``SettingError`` unless each names all features."""
+        if self.orders is None:
+            return None
+        orders = np.atleast_2d(self.orders)
+        if orders.dtype.kind not in "iu" or len(orders) < LEAST_ORDERS or orders.shape[1:] != (size,):
+            wanted = f"at least {LEAST_ORDERS} rows of {size} whole numbers"
+            raise SettingError(f"shapley-sampling.orders are {wanted}, not an array {orders.shape}")
+        if (np.sort(orders, axis=1) != np.arange(size)).any():
+            raise SettingError(f"each of shapley-sampling.orders holds the numbers 0 to {size - 1} once")
+        return orders
 
     def _orders(self, size: int, references: int, each: int) -> int | None:
         """Return how many orders the budget allows, at ``each`` evaluations a coalition; None where it allows all."""

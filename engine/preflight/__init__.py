@@ -58,6 +58,7 @@ def read_model(source: str | os.PathLike[str] | bytes) -> ModelFile:
     Raises ``ModelError`` with the reason: no such file, another format, damaged, unsafe paths to weights, tensors that
     do not hold what they declare, operators that the runtime lacks.
     """
+    _check_type(source)
     if isinstance(source, bytes):
         path, content, where = None, source, "a model given as bytes"
     else:
@@ -74,6 +75,12 @@ def read_model(source: str | os.PathLike[str] | bytes) -> ModelFile:
             digest.update(chunk)
             size += len(chunk)
     return ModelFile(proto, path, folder, external, digest.hexdigest(), size)
+
+
+def _check_type(source: object) -> None:
+    if not isinstance(source, bytes | str | os.PathLike):
+        tip = "give its bytes: model.SerializeToString()" if isinstance(source, ModelProto) else ""
+        raise ModelError(f"a model is a path or the bytes of a file, not of type {type(source).__name__}", tip=tip)
 
 
 def _content(path: Path, where: str) -> bytes:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 from onnx import TensorProto
 
-from ..errors import ModelError, printable
+from ..errors import ModelError
 from ..files import excerpt
 from .sizes import bytes_needed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+LONGEST_PATH = 300  # in messages
 _KNOWN_KEYS = ("location", "offset", "length")
 # ONNX Runtime takes such a location for an address in memory.
 _MEMORY_TAG = "_MEM_ADDR_"
@@ -84,7 +85,8 @@ def _checked_path(location: str | bytes, place: str, folder: Path) -> Path:
         raise refuse("is not a regular file")
     if found.st_nlink != 1:
         raise refuse(
-            "is a hard link", f"put a copy of its own there (cp), which no other name shares: {printable(path)}"
+            "is a hard link",
+            f"put a copy of its own there (cp), which no other name shares: {excerpt(path, LONGEST_PATH)}",
         )
     return path
 
@@ -95,9 +97,9 @@ def _check_component(path: Path, refuse: Callable[..., ModelError]) -> None:
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
         reason = "is missing" if missing else f"cannot be reached ({error.strerror})"
-        raise refuse(reason, f"put the file beside the model, at {printable(path)}") from None
+        raise refuse(reason, f"put the file beside the model, at {excerpt(path, LONGEST_PATH)}") from None
     if stat.S_ISLNK(mode):
-        raise refuse("passes a symbolic link", f"put the file itself there (cp -L): {printable(path)}")
+        raise refuse("passes a symbolic link", f"put the file itself there (cp -L): {excerpt(path, LONGEST_PATH)}")
 
 
 def _number(text: str | bytes, key: str, place: str) -> int:

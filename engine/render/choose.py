@@ -44,19 +44,23 @@ def figure(
     ``alpha`` is the opacity of the strongest colour. ``outlines`` draws the borders of features; None draws them where
     they are coarse enough. ``title`` may be a text; ``size`` is width and height in inches; ``input_name`` chooses the
     input to be drawn; without it, named features of several inputs that are no photograph are drawn as bars, all
-    together. Raises ``SettingError`` where a setting does not fit the explanation.
+    together. Texts are one passage, also where they went into several inputs; beside a photograph it stands below the
+    map. Raises ``SettingError`` where a setting does not fit the explanation.
     """
     if mode == MATRIX:
         return matrix(explanation, title=title, size=size, input_name=input_name)
     look = Look(mode, alpha, outlines)
     mode_for(explanation, mode)
     mixed = not input_name and _is_mixed(explanation)
-    drawn = None if mixed else _of_modality(explanation, mode, title=title, size=size, input_name=input_name)
-    if drawn is not None:
-        return drawn
+    pictured = not input_name and _is_pictured(explanation)
+    if not mixed and not pictured:
+        drawn = _of_modality(explanation, mode, title=title, size=size, input_name=input_name)
+        if drawn is not None:
+            return drawn
     plane = None if mixed else plane_of(explanation, input_name)
     if plane is not None:
-        return overlay(explanation, plane, look, title=title, size=size)
+        marked = marked_text(explanation) if pictured else None
+        return overlay(explanation, plane, look, title=title, size=size, marked=marked)
     if has_matrix(explanation):
         return matrix(explanation, title=title, size=size, input_name=input_name)
     return bars(explanation, top, title=title, size=size)
@@ -69,13 +73,24 @@ def _of_modality(
     found = series_of(explanation, input_name)
     if found is not None:
         return coloured_line(explanation, found, mode, title=title, size=size)
-    marked = marked_text(explanation)
-    if marked is None or (explanation.sample is not None and input_name not in {"", explanation.sample.text_input}):
+    sample, marked = explanation.sample, marked_text(explanation)
+    if marked is None or sample is None or (input_name and sample.text_in(input_name) is None):
         return None
     return coloured_text(explanation, marked, mode, title=title, size=size)
 
 
 def _is_mixed(explanation: Explanation) -> bool:
     """Say whether named features lie in several inputs, none of which is a photograph."""
-    pictured = explanation.sample is not None and explanation.sample.image is not None
-    return explanation.feature_values is not None and len(explanation.feature_labels) > 1 and not pictured
+    texts = {text.input for text in explanation.sample.texts} if explanation.sample is not None else set()
+    others = explanation.feature_labels.keys() - texts
+    several = len(others) + bool(texts & explanation.feature_labels.keys()) > 1
+    return explanation.feature_values is not None and several and not _is_pictured(explanation)
+
+
+def _is_pictured(explanation: Explanation) -> bool:
+    """Say whether values lie on a photograph."""
+    sample = explanation.sample
+    if sample is None or sample.image is None:
+        return False
+    values = explanation.values.get(sample.image_input)
+    return not sample.texts or (values is not None and bool(values.any()))

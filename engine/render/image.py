@@ -13,6 +13,7 @@ from ..errors import SettingError, printable
 from .colour import INK, MUTED, OPACITY, Scale, mode_for, scale
 from .plane import Plane, outline_segments, worth_outlining
 from .sheet import FOOT, LINE, MARGIN, POINTS, SMALL, Sheet, fitted, height_of, width_of, wrapped
+from .text import Caption
 from .title import head_height, head_width, write_head
 from .wording import short
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from ..explanation import Explanation
+    from ..marked_text import MarkedText
 
 SIDE = 3.7  # inches of a panel's longer side
 GAP = 0.3
@@ -52,9 +54,18 @@ class Look:
 
 
 def overlay(
-    explanation: Explanation, plane: Plane, look: Look, *, title: bool | str, size: tuple[float, float] | None
+    explanation: Explanation,
+    plane: Plane,
+    look: Look,
+    *,
+    title: bool | str,
+    size: tuple[float, float] | None,
+    marked: MarkedText | None = None,
 ) -> Figure:
-    """Return the picture and the map over it, with a colour bar; without a picture the map alone."""
+    """Return the picture and the map over it, with a colour bar; without a picture the map alone.
+
+    ``marked`` is a text that was explained beside the picture: it is written below, where no size is given.
+    """
     colours = scaled(explanation, plane, look.mode)
     segments = outlines_of(plane, look.outlines)
     panels = 1 if plane.picture is None else 2
@@ -64,7 +75,8 @@ def overlay(
     wide = size[0] if size else max(panels * width + between, NARROWEST, head_width(explanation, title))
     top = MARGIN + head_height(explanation, title) + 0.2
     notes = wrapped(" ".join(_notes(explanation, plane, colours, segments)), wide - 2 * MARGIN, SMALL)
-    bottom = 0.14 + height_of(len(notes), SMALL) + FOOT
+    caption = Caption(explanation, marked, look.mode, wide) if marked is not None and size is None else None
+    bottom = 0.14 + height_of(len(notes), SMALL) + FOOT + (caption.height if caption is not None else 0.0)
     tall = size[1] if size else top + height + bottom
     if size:
         width, height = fitting(plane.data.shape, (wide - between) / panels, tall - top - bottom)
@@ -85,6 +97,8 @@ def overlay(
         place = left + bar_room - 0.14 - 0.3 + line * SMALL * LINE / POINTS
         sheet.write(place, top + height / 2, text, size=SMALL, colour=INK, align="center", rotation=90)
     sheet.paragraph(MARGIN, sheet.height - bottom + 0.14, notes)
+    if caption is not None:
+        caption.write(sheet, sheet.height - FOOT - caption.height)
     return sheet.figure
 
 

@@ -15,8 +15,9 @@ import numpy as np
 from ..errors import InputError, printable
 from ..marked_text import marked_text
 from ..settings import plain
+from .matrix import MATRIX
 from .output import png, write_file
-from .passage import Passage, html_of, passage_of
+from .passage import Passage, html_of, passage_of, says_more
 from .passage import style as shades
 from .wording import heading, number, short, target_name
 
@@ -28,15 +29,25 @@ if TYPE_CHECKING:
 
 CSS_INCH = 96  # pixels of a style sheet per inch
 LONGEST_FACT = 400
+CELL_DIGITS = 4
 SHOWN_FEATURES = 10
+
+
+@dataclass(frozen=True)
+class PageTable:
+    """A table of a page: a caption, a head, and lines of cells, numbers or text (None: not known)."""
+
+    caption: str
+    head: tuple[str, ...]
+    lines: Sequence[Sequence[Any]]
 
 
 @dataclass(frozen=True, eq=False)
 class PageSection:
-    """A part of a page: title, paragraphs, a PNG picture (empty for none) and facts, name by value.
+    """A part of a page: title, paragraphs, a PNG picture (empty for none), tables, and facts, name by value.
 
-    ``alternative`` is what is read where the picture cannot be seen; the title and text by default. ``passage`` is a
-    text with coloured words (see ``passage``), whose colours mean what ``meaning`` says.
+    ``alternative`` is what is read where the picture cannot be seen; the title and text by default. ``passages`` are
+    texts with coloured words (see ``passage``), each with a name or none, whose colours mean what ``meaning`` says.
     """
 
     title: str
@@ -44,8 +55,9 @@ class PageSection:
     png: bytes = b""
     facts: Mapping[str, Any] = field(default_factory=dict)
     alternative: str = ""
-    passage: Passage = ()
+    passages: tuple[tuple[str, Passage], ...] = ()
     meaning: str = ""
+    tables: tuple[PageTable, ...] = ()
 
 
 def section(explanation: Explanation, text: Sequence[str] = (), **options: Any) -> PageSection:
@@ -69,14 +81,16 @@ def section(explanation: Explanation, text: Sequence[str] = (), **options: Any) 
             facts[name.replace("_", " ")] = explanation.manifest[name]
     strong = explanation.top_features(SHOWN_FEATURES)
     listed = ", ".join(f"{short(name)} {number(value, sign=True)}" for name, value in strong[:5])
-    marked = None if "input_name" in options else marked_text(explanation)
+    marked = None if "input_name" in options or options.get("mode") == MATRIX else marked_text(explanation)
     passage, meaning = passage_of(explanation, marked, options.get("mode")) if marked is not None else ((), "")
+    if passage and explanation.sample is not None and explanation.sample.image_input:
+        options["input_name"] = explanation.sample.image_input  # its words are on the page already
     return PageSection(
-        passage=passage,
+        passages=(("", passage),) if passage else (),
         meaning=meaning,
         title=heading(explanation),
         text=(*text, *explanation.notes),
-        png=b"" if passage else png(explanation, **({"title": False} | options)),
+        png=b"" if passage and not says_more(explanation) else png(explanation, **({"title": False} | options)),
         facts=facts,
         alternative=f"Picture of {heading(explanation)}." + (f" Strongest: {listed}." if listed else ""),
     )
@@ -88,7 +102,7 @@ def page(title: str, sections: Sequence[PageSection], path: str | os.PathLike[st
     Raises ``InputError`` where it cannot be written, or a section's picture is not a PNG file.
     """
     whole = Path(path)
-    style = _STYLE.strip() + (f"\n{shades()}" if any(part.passage for part in sections) else "")
+    style = _STYLE.strip() + (f"\n{shades()}" if any(part.passages for part in sections) else "")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     write_file(
         whole,
@@ -113,8 +127,9 @@ def _contents(sections: Sequence[PageSection]) -> str:
 
 def _section(place: int, part: PageSection) -> str:
     text = "".join(f"<p>{_safe(line)}</p>" for line in part.text)
-    picture = _picture(part) + (html_of(part.passage, part.meaning) if part.passage else "")
-    return _SECTION.format(place=place, title=_safe(part.title), text=text, picture=picture, facts=_facts(part.facts))
+    picture = _picture(part) + (html_of(part.passages, part.meaning) if part.passages else "")
+    beside = "".join(map(_table, part.tables)) + _facts(part.facts)
+    return _SECTION.format(place=place, title=_safe(part.title), text=text, picture=picture, facts=beside)
 
 
 def _picture(part: PageSection) -> str:
@@ -144,6 +159,19 @@ def _facts(facts: Mapping[str, Any]) -> str:
         f'<tr><th scope="row">{_safe(name)}</th><td>{_safe(_spelled(v))}</td></tr>' for name, v in facts.items()
     )
     return f"<table><tbody>{rows}</tbody></table>" if rows else ""
+
+
+def _table(one: PageTable) -> str:
+    head = "".join(f'<th scope="col">{_safe(name)}</th>' for name in one.head)
+    lines = "".join("<tr>" + "".join(f"<td>{_safe(_cell(v))}</td>" for v in line) + "</tr>" for line in one.lines)
+    caption = f"<caption>{_safe(one.caption)}</caption>" if one.caption else ""
+    return f'<table class="list">{caption}<thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>'
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return number(value, CELL_DIGITS) if isinstance(value, float) else _spelled(value)
 
 
 def _spelled(value: Any) -> str:
@@ -225,6 +253,8 @@ table { width: 100%; margin-top: 1rem; border-collapse: collapse; font-size: .87
 th, td { padding: .375rem .75rem .375rem 0; border-top: 1px solid var(--rule); text-align: left; vertical-align: top; }
 th { width: 14rem; color: var(--muted); font-weight: 500; }
 td { font-variant-numeric: tabular-nums; }
+.list th { width: auto; }
+caption { padding: .5rem 0; color: var(--muted); text-align: left; }
 footer { margin-top: 2.5rem; color: var(--muted); font-size: .875rem; }
 @media (max-width: 40rem) {
   body { padding-top: 1.5rem; }

@@ -45,17 +45,29 @@ def passage_of(explanation: Explanation, marked: MarkedText, mode: str | None) -
     return tuple(pieces), f"{scale.label}. {' '.join(scale.notes)}"
 
 
-def html_of(passage: Passage, meaning: str) -> str:
-    """Return the passage as a paragraph, and a line that says what the colours mean."""
-    words = "".join(_piece(*piece) for piece in passage)
+def says_more(explanation: Explanation) -> bool:
+    """Say whether an explanation has values that its coloured texts do not show: those of inputs beside them."""
+    sample = explanation.sample
+    filled = {name for text in sample.texts for name in (text.input, *text.companions)} if sample is not None else set()
+    return any(array.any() for name, array in explanation.values.items() if name not in filled)
+
+
+def html_of(passages: Sequence[tuple[str, Passage]], meaning: str) -> str:
+    """Return passages as paragraphs, each under its name if it has one, and a line on what the colours mean."""
+    words = "".join(
+        (f'<p class="of">{_safe(name)}</p>' if name else "")
+        + f'<p class="passage" dir="auto">{"".join(_piece(*piece) for piece in passage)}</p>'
+        for name, passage in passages
+    )
     bar = "".join(f'<span class="{_name(k)}">&nbsp;</span>' for k in range(-STEPS, STEPS + 1, 2))
-    return f'<p class="passage">{words}</p><p class="shades"><span aria-hidden="true">{bar}</span> {_safe(meaning)}</p>'
+    return f'{words}<p class="shades"><span aria-hidden="true">{bar}</span> {_safe(meaning)}</p>'
 
 
 def style() -> str:
     """Return the style sheet's rules for all shades."""
     rules = [
         ".passage { max-width: none; line-height: 2.1; font-size: 1.125rem; white-space: pre-wrap; }",
+        ".of { margin: 1rem 0 0; font-weight: 600; }",
         ".passage span { padding: .2em .15em; border-radius: .2em; }",
         ".shades { color: var(--muted); font-size: .875rem; } .shades span span { padding: .2em 0; }",
     ]

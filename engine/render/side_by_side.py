@@ -13,6 +13,7 @@ from .colour import INK, MUTED, OPACITY, PERCENTILE, Scale
 from .image import GAP, Look, draw_map, draw_picture, fitting, ground_of, outlines_of, scaled
 from .plane import Plane, plane_of
 from .sheet import BODY, FOOT, MARGIN, SMALL, Sheet, fitted, height_of, width_of, wrapped
+from .texts_together import text_in_common, texts_figure, told
 from .title import write_title
 from .wording import evaluations, number, outcome, quantity, short, target_name
 
@@ -41,12 +42,16 @@ def side_by_side(
 ) -> Figure:
     """Return one figure of several explanations of the same sample, four panels to a row, the picture being the first.
 
-    Each map has a colour bar of its own: methods differ in what their numbers mean. Explanations with the same named
-    features get bars on the same rows, in the order of the first. Settings are those of ``figure``. Raises
-    ``SettingError`` where the explanations are not of one sample.
+    Each map has a colour bar of its own: methods differ in what their numbers mean. A text is written once for each
+    explanation, one passage under the other. Explanations with the same named features get bars on the same rows, in
+    the order of the first. Settings are those of ``figure``. Raises ``SettingError`` where the explanations are not of
+    one sample.
     """
     if not explanations:
         raise SettingError("there is no explanation to draw")
+    marked = text_in_common(explanations)
+    if marked:
+        return texts_figure(explanations, marked, mode, title=title)
     planes = [plane_of(e) for e in explanations]
     found = [p for p in planes if p is not None]
     if len(found) == len(planes):
@@ -113,10 +118,7 @@ def _bars(explanations: Sequence[Explanation], top: int, title: bool | str) -> F
 def _head(sheet: Sheet, explanations: Sequence[Explanation], title: bool | str) -> None:  # noqa: FBT001 - a setting
     if title is False:
         return
-    first = explanations[0]
-    targets = {(target_name(e), number(e.score)) for e in explanations}
-    usual = outcome(first) if len(targets) == 1 else "several targets"
-    text = short(title, 200) if isinstance(title, str) else usual
+    text = short(title, 200) if isinstance(title, str) else told(explanations)
     write_title(sheet, text, f"{len(explanations)} explanations of the same input")
 
 

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..scaling import scaling_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..explanation import Explanation
+    from ..inputs.sample import Sample
 
 MOST_CHANNELS = 6
 
@@ -57,7 +60,7 @@ def series_of(explanation: Explanation, name: str = "") -> Signals | None:
     channels = sample.channels if len(sample.channels) == len(values) else ()
     feed, errors = sample.feeds.get(chosen), (explanation.standard_error or {}).get(chosen)
     has_numbers = feed is not None and feed.size == values.size and feed.dtype.kind in "fiub"
-    signal = stacked(feed)[shown].astype(np.float64) if has_numbers and feed is not None else None
+    signal = _recorded(stacked(feed).astype(np.float64), sample)[shown] if has_numbers and feed is not None else None
     error = stacked(errors)[shown] if errors is not None and errors.size == values.size else None
     return Signals(
         chosen,
@@ -69,6 +72,12 @@ def series_of(explanation: Explanation, name: str = "") -> Signals | None:
         len(values) - len(shown),
         [] if numbers is None else (np.flatnonzero((np.diff(numbers, axis=1) != 0).any(axis=0)) + 1).tolist(),
     )
+
+
+def _recorded(signal: np.ndarray, sample: Sample) -> np.ndarray:
+    """Return the numbers (channels, T) of a series as its file has them."""
+    scaling = scaling_of(sample.preprocessing.get("scaling"))
+    return scaling.undone(signal.T).T if scaling is not None and scaling.channels in {1, len(signal)} else signal
 
 
 def _stacker(explanation: Explanation, name: str) -> Callable[[np.ndarray], np.ndarray] | None:

@@ -12,6 +12,7 @@ from matplotlib.patches import Rectangle
 from ..errors import SettingError, printable
 from ..palette import ink_on
 from .colour import INK, MUTED, Scale, mode_for, scale
+from .reading_order import in_sight, is_from_right
 from .sheet import FOOT, MARGIN, POINTS, SMALL, Sheet, drawable, fitted, height_of, width_of, wrapped
 from .title import head_height, write_head
 
@@ -30,6 +31,7 @@ BASELINE = 0.165  # below the top of the background
 WIDTH = 7.5
 NARROWEST = 2.5
 MOST_LINES = 150  # of the picture; the rest of a longer text is left off, and said to be
+MOST_CAPTION = 30  # lines below another picture
 BAR = 3.2
 SCALE = 0.62  # inches of the colour bar with its numbers and label
 CLIPPED = "the rest of the text is not drawn"
@@ -57,7 +59,7 @@ def coloured_text(
     room = wide - 2 * MARGIN
     if wide < NARROWEST:
         raise SettingError(f"a figure of {wide:g} inches is too narrow for a text", tip=f"at least {NARROWEST:g}")
-    rows = _lines(marked, room)
+    rows = lines_of(marked, room)
     clipped = len(rows) > MOST_LINES
     rows = rows[:MOST_LINES]
     notes = wrapped(" ".join([*colours.notes, *([f"{CLIPPED.capitalize()}."] if clipped else [])]), room, SMALL)
@@ -66,15 +68,34 @@ def coloured_text(
     tall = max(top + len(rows) * LINE + foot, size[1] if size else 0.0)
     sheet = Sheet(wide, tall)
     write_head(sheet, explanation, title)
-    fills = _fills(colours)
+    fills = fills_of(colours)
     for line, runs in enumerate(rows):
-        _write_line(sheet, top + line * LINE, runs, fills)
+        write_line(sheet, top + line * LINE, runs, fills, from_right=is_from_right(marked.text))
     below = top + len(rows) * LINE + 0.2
     length = min(BAR, room)
     sheet.colour_bar(colours, (MARGIN + 0.1, below, length - 0.2, 0.13), strongest=1.0, ground=1.0, across=True)
     sheet.write(MARGIN + 0.1, below + 0.36, fitted(colours.label, room - 0.1, SMALL), size=SMALL, colour=MUTED)
     sheet.paragraph(MARGIN, below + SCALE, notes)
     return sheet.figure
+
+
+class Caption:
+    """A text with coloured words below another picture, ``width`` inches wide, and what its colours mean."""
+
+    def __init__(self, explanation: Explanation, marked: MarkedText, mode: str | None, width: float) -> None:
+        room = width - 2 * MARGIN
+        self._colours = shades_of(explanation, marked, mode)
+        self._lines = lines_of(marked, room)[:MOST_CAPTION]
+        self._from_right = is_from_right(marked.text)
+        self._notes = wrapped(f"Words: {' '.join(self._colours.notes)}", room, SMALL)
+        self.height = 0.2 + len(self._lines) * LINE + height_of(len(self._notes), SMALL)
+
+    def write(self, sheet: Sheet, top: float) -> None:
+        """Write it on a sheet, its top at ``top``."""
+        fills = fills_of(self._colours)
+        for line, runs in enumerate(self._lines):
+            write_line(sheet, top + 0.1 + line * LINE, runs, fills, from_right=self._from_right)
+        sheet.paragraph(MARGIN, top + 0.15 + len(self._lines) * LINE, self._notes)
 
 
 def shades_of(explanation: Explanation, marked: MarkedText, mode: str | None) -> Scale:
@@ -85,17 +106,20 @@ def shades_of(explanation: Explanation, marked: MarkedText, mode: str | None) ->
     return scale(explanation, values, mode_for(explanation, mode), known)
 
 
-def _fills(colours: Scale) -> np.ndarray:
+def fills_of(colours: Scale) -> np.ndarray:
     """Return a colour (marks, 3), 0 to 1, as it looks on white."""
     alpha = colours.opacity(1.0)[:, None]
     clipped = np.clip(colours.data, colours.low, colours.high)
     return np.asarray(colours.colours(colours.norm(clipped))[:, :3] * alpha + (1 - alpha))
 
 
-def _write_line(sheet: Sheet, top: float, runs: Sequence[Run], fills: np.ndarray) -> None:
+def write_line(sheet: Sheet, top: float, runs: Sequence[Run], fills: np.ndarray, *, from_right: bool = False) -> None:
+    """Write one line of a text, its words on the colours (marks, 3) of their values."""
+    pieces = [(mark, "".join(run.text for run in group)) for mark, group in groupby(runs, key=lambda run: run.mark)]
     left = MARGIN
-    for mark, group in groupby(runs, key=lambda run: run.mark):
-        text = "".join(run.text for run in group)
+    if from_right:
+        left = sheet.width - MARGIN - sum(_width(text) for _, text in pieces)
+    for mark, text in (pieces[k] for k in in_sight([text for _, text in pieces], from_right=from_right)):
         width = _width(text)
         ink = INK
         if mark >= 0:
@@ -116,7 +140,7 @@ def _write_line(sheet: Sheet, top: float, runs: Sequence[Run], fills: np.ndarray
         left += width
 
 
-def _lines(marked: MarkedText, room: float) -> list[list[Run]]:
+def lines_of(marked: MarkedText, room: float) -> list[list[Run]]:
     """Break the text into lines of ``room`` inches: at its own line breaks, at spaces, and within long words."""
     lines: list[list[Run]] = [[]]
     left = 0.0

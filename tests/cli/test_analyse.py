@@ -1,9 +1,11 @@
 import json
+import re
 
 import numpy as np
 import pytest
 
 from onnxplain import Analysis
+from onnxplain.models import digits
 
 ROWS = "length,width,weight,kind,mass\n" + "\n".join(
     f"{a},{b},{c},{'large' if 0.5 * a - 3 * b + 2 * c > a + 2 * b - c + 0.25 else 'small'},{1 + k % 3}"
@@ -68,6 +70,75 @@ def test_arrays_and_pictures_are_written(run, linear, data, tmp_path):
     assert kept.arrays["panels"].tolist() == ["width", "length"]
     np.testing.assert_allclose(np.diff(kept.arrays["mean/0"][0]) / np.diff(kept.arrays["grid/0"]), -3, rtol=1e-3)
     assert "columns that are not the model's, left out: kind" in found.stdout
+
+
+def test_a_page_has_picture_tables_and_settings(run, linear, data, tmp_path):
+    out = tmp_path / "out"
+    arguments = ("analyse", "permutation-importance", linear, "--data", data, "--labels", "kind", "-o", out)
+    found = run(*arguments, "--set", "repeats=3")
+    assert found.exit_code == 0, found.stderr
+    page = (out / "permutation-importance.html").read_text()
+    assert f"wrote {out / 'permutation-importance.html'}" in found.stdout
+    assert page.count("data:image/png;base64,") == 1
+    assert re.search(r"<td>(width|weight|length)</td>", page)
+    assert "<td>accuracy 1 on 40 rows" not in page  # notes are text, not facts
+    assert "accuracy 1 on 40 rows as they are" in page
+    assert "setting repeats</th><td>3<" in page
+    assert "http" not in page.split("</style>")[1]
+    assert run(*arguments).exit_code == 0  # its own page is written anew
+    (out / "permutation-importance.html").write_text("mine")
+    refused = run(*arguments)
+    assert refused.exit_code == 3
+    assert "was not written by onnxplain; it is not overwritten" in refused.stderr
+
+
+def test_names_from_outside_are_escaped_on_the_page(run, linear, tmp_path):
+    (tmp_path / "odd.csv").write_text(ROWS.replace("length,", '"<b>long</b>",') + "\n")
+    spec = tmp_path / "odd.toml"
+    columns = '["<b>long</b>", "width", "weight"]'
+    spec.write_text(f'labels = ["large", "small"]\n[inputs.x]\nmodality = "table"\ncolumns = {columns}\n')
+    arguments = ("--spec", spec, "--data", "odd.csv", "--labels", "kind", "-o", "out")
+    found = run("analyse", "permutation-importance", linear, *arguments)
+    assert found.exit_code == 0, found.stderr
+    page = (tmp_path / "out" / "permutation-importance.html").read_text()
+    assert "<td>&lt;b&gt;long&lt;/b&gt;</td>" in page
+    assert "<b>long" not in page
+
+
+def test_an_analysis_is_replayed(run, linear, data, tmp_path):
+    arguments = ("analyse", "permutation-importance", linear, "--data", data, "--labels", "kind", "-o", "out")
+    assert run(*arguments, "--seed", 5).exit_code == 0
+    file = tmp_path / "out" / "permutation-importance.npz"
+    found = run("replay", file)
+    assert (found.exit_code, found.stdout) == (0, "identical\n"), found.stderr
+    assert json.loads(run("replay", file, "--json").stdout)["values"]["values"] == {"absolute": 0.0, "relative": 0.0}
+    other = tmp_path / "moved.csv"
+    data.rename(other)
+    assert "there is no such file" in run("replay", file).stderr
+    assert run("replay", file, "--data", other).exit_code == 0
+    other.write_text(ROWS.replace("small", "large", 1) + "\n")
+    refused = run("replay", file, "--data", other)
+    assert refused.exit_code == 3
+    assert "these are not the data that were analysed" in refused.stderr
+
+
+def test_channels_are_ranked_and_their_removal_is_replayed(run, tmp_path):
+    pytest.importorskip("torch")
+    held_out = digits.data()[1]
+    np.savez(tmp_path / "digits.npz", image=held_out.images[:60], digit=held_out.digits[:60])
+    arguments = ("analyse", "lrp-pruning", "digits-cnn", "--data", "digits.npz", "--labels", "digit", "-o", "out")
+    found = run(*arguments, "--set", "percent=0,20", "--set", "repeats=2")
+    assert found.exit_code == 0, found.stderr
+    assert "channels by relevance, the highest first" in found.stdout
+    assert "and 102 more" in found.stdout
+    table = next(line.split() for line in found.stdout.splitlines() if line.split()[1:2] == ["22"])
+    assert float(table[2]) >= 0.9  # relevance, with a fifth of the channels gone
+    page = (tmp_path / "out" / "lrp-pruning.html").read_text()
+    assert "channels by relevance, the highest first, the first 100 of 112" in page
+    assert (run("replay", "out/lrp-pruning.npz").stdout, run("replay", "out/lrp-pruning.npz").exit_code) == (
+        "identical\n",
+        0,
+    )
 
 
 def test_json_is_one_document(run, linear, data):

@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from onnxplain import SettingError
 from onnxplain.cli import COMMANDS, lazy
 from onnxplain.cli.errors import guarded
+from onnxplain.models import catalogue
 
 FULL = Path("/dev/full")
 HEAVY = ("numpy", "onnx", "onnxruntime", "matplotlib", "torch", "rich", "scipy", "skimage", "sklearn", "PIL")
@@ -45,6 +47,7 @@ def test_every_command_has_help_with_an_example_of_itself(run, name):
         assert result.exit_code == 0
         assert result.stdout.startswith(f"Usage: onnxplain {name} ")
         assert "--debug" in result.stdout
+        assert f"onnxplain {name}" in result.stdout.split("\n", 1)[1]
 
 
 def test_help_imports_nothing_heavy(command):
@@ -61,6 +64,28 @@ def test_black_box_explanation_imports_neither_torch_nor_matplotlib(command, dig
     result = command("explain", "digits-cnn", digit, "--json", before=loaded("torch", "matplotlib", "rich", "click"))
     assert result.returncode == 0
     assert result.stderr.splitlines()[-1] == "['click']"
+
+
+def test_nothing_is_left_in_the_home_folder_and_nothing_is_reported(command, digit, tmp_path, monkeypatch):
+    """ONNX Runtime would keep what it is about to report in the user's cache folder."""
+    monkeypatch.setenv("HOME", str(tmp_path / "user"))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    assert command("explain", "digits-cnn", digit, "-m", "occlusion").returncode == 0
+    assert not (tmp_path / "user").exists()
+
+
+@pytest.mark.skipif(os.name == "nt" or sys.platform == "darwin", reason="names of files are UTF-8 there")
+def test_names_that_the_locale_cannot_spell(command, digit, tmp_path, monkeypatch):
+    folder = tmp_path / "späce 猫"
+    folder.mkdir()
+    shutil.copy(catalogue.path("digits-cnn"), folder / "nö.onnx")
+    shutil.copy(digit, folder / "Kätzchen.png")
+    for name, value in {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}.items():
+        monkeypatch.setenv(name, value)
+    result = command("explain", folder / "nö.onnx", folder / "Kätzchen.png", "-m", "occlusion", "-o", folder / "ü")
+    assert result.returncode == 0, result.stderr
+    assert len(list((folder / "ü").glob("K*tzchen.occlusion.npz"))) == 1
 
 
 def test_nothing_asked_shows_the_help_and_is_wrong_usage(run):

@@ -31,7 +31,7 @@ def offered(complete, incomplete):
 
 def test_methods_and_models_are_offered():
     assert offered(complete_methods, "oc") == ["occlusion"]
-    assert offered(complete_models, "dig") == ["digits-cnn", "dig"]
+    assert offered(complete_models, "dig") == ["digits-cnn", "digits-clip", "dig"]
 
 
 def test_shell_gets_commands_and_options(command, monkeypatch):

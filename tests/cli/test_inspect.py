@@ -75,6 +75,16 @@ def test_model_that_does_not_run_on_made_up_numbers_is_not_established(run, tmp_
     assert "not established" in run("inspect", "m.onnx").stdout
 
 
+@pytest.mark.parametrize("shape", [["n", 3, 100_000, 100_000], ["n", 10**10]])
+def test_inputs_of_gigabytes_are_not_made_up(run, tmp_path, shape):
+    nodes = [helper.make_node("Flatten", ["x"], ["flat"]), helper.make_node("ReduceMean", ["flat"], ["y"], axes=[1])]
+    inputs, outputs = {"x": (TensorProto.FLOAT, shape)}, {"y": (TensorProto.FLOAT, ["n", 1])}
+    onnx.save(model_of(nodes, inputs, outputs), tmp_path / "m.onnx")
+    found = inspected(run, "m.onnx")
+    assert found["batching"] is None
+    assert "0,000,000 numbers, more than are made up" in found["batching_reason"]
+
+
 def test_no_method_can_run_where_the_runtime_does_not_open_the_model(run, tmp_path):
     proto = affine(np.eye(2), np.zeros(2))
     proto.graph.node[0].input[1] = "gone"

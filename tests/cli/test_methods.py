@@ -27,9 +27,10 @@ def test_json_says_what_a_program_needs(run):
     (rise,) = document["methods"]
     assert {"name", "kind", "needs", "modalities", "settings", "source"} <= set(rise)
     assert rise["needs"] == ["predict"]
-    masks = next(s for s in rise["settings"] if s["name"] == "masks")
-    assert masks["type"] == "integer"
-    assert masks["bounds"].startswith("at least")
+    settings = {setting["name"]: setting for setting in rise["settings"]}
+    assert (settings["probability"]["type"], settings["probability"]["bounds"]) == ("number", "0.001 to 0.999")
+    assert settings["budget"]["type"] == "integer or none"
+    assert settings["budget"]["bounds"].startswith("at least")
 
 
 def test_description_has_settings_with_bounds_source_and_an_example_that_parses(run):
@@ -51,7 +52,8 @@ def test_example_of_every_method_has_settings_that_it_takes(run, name):
 def test_unknown_method_names_the_nearest(run):
     result = run("methods", "ocluson")
     assert result.exit_code == 3
-    assert result.stderr == "error: there is no plug-in called 'ocluson'\n  tip: did you mean 'occlusion'?\n"
+    told = "there is no plug-in called 'ocluson'\n  tip: did you mean 'occlusion' or 'localisation'?"
+    assert result.stderr == f"error: {told}\n"
 
 
 def test_broken_plugin_is_a_warning_and_the_rest_is_listed(run, monkeypatch):

@@ -82,8 +82,21 @@ def test_place_in_an_image_with_channels_last():
 def test_place_in_an_array_and_in_a_series():
     values = np.zeros((1, 2, 16))
     values[0, 1, 12] = -0.5
-    assert "-0.5 at axis 1 1, axis 2 12" in summary(explanation(values, "array"), {})
+    assert "-0.5 at [0, 1, 12]" in summary(explanation(values, "array"), {})
     assert "-0.5 at channel 1, time step 12" in summary(explanation(values, "series"), {"x": "NCT"})
+
+
+def test_elements_of_a_table_without_names_are_told_by_their_place():
+    assert "+2 at [0, 3]" in summary(explanation(np.array([[0, 1, 0, 2.0]]), "table"), {})
+    named = explanation(np.array([[1, 2.0]]), "table", feature_values=np.array([1, 2.0]), feature_names=("a", "b"))
+    assert "strongest" not in summary(named, {})
+
+
+def test_names_of_any_length_are_shown_in_short():
+    named = {"feature_values": np.array([1, 2.0]), "feature_names": ("a" * 5000, "b"), "label": "c" * 5000}
+    shown = summary(explanation(np.array([[1, 2.0]]), "table", **named), {})
+    assert max(map(len, shown.splitlines())) < 150
+    assert "a" * 100 + "..." in shown
 
 
 def test_strongest_of_rise_is_relative_to_its_mean():

@@ -10,7 +10,15 @@ from onnxplain.cli import demo
 from onnxplain.cli.demo_text import text_scenes
 from onnxplain.cli.marked import coloured
 from onnxplain.models import catalogue
-from text_models import SENTENCE, string_model, token_model, tokenizer, written
+from text_models import (
+    SENTENCE,
+    string_model,
+    text_beside_model,
+    token_model,
+    tokenizer,
+    two_texts_model,
+    written,
+)
 
 
 def test_text_is_explained_word_by_word_and_saved_under_its_words(run, tmp_path):
@@ -134,3 +142,107 @@ def test_numbers_of_a_long_text_fit_the_page(run, tmp_path):
     values = Explanation.load(tmp_path / "out" / "long.ablation.npz").feature_values
     assert len(values) == 80 * 8
     assert np.isclose(values.sum(), 80 * 0.5, atol=1e-3)
+
+
+def values_of(stdout):
+    (found,) = json.loads(stdout)["results"]
+    return {f["name"]: pytest.approx(f["value"], abs=1e-4) for f in found["features"]}
+
+
+def test_pair_of_texts_is_explained_and_replayed(run, tmp_path):
+    written(tmp_path, token_model(types=True), tokenizer(pairs=True))
+    pair = ["--text", "a wonderful film", "--text-pair", "dull"]
+    result = run("explain", "model.onnx", *pair, "-m", "ablation", "-t", "1", "-o", "out", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert values_of(result.stdout) == {"a": 0, "wonderful": 2, "film": 0.25, "dull": 98}
+    assert run("replay", "out/a-wonderful-film-dull.ablation.npz").stdout == "identical\n"
+    assert "a wonderful film" in run("explain", "model.onnx", *pair).stdout
+    alone, odd = (run("explain", "model.onnx", *given) for given in (pair[2:], [*pair, "--text", "a"]))
+    assert (alone.exit_code, odd.exit_code) == (2, 3)
+    assert "give the first one" in alone.stderr
+    assert "2 texts and 1 to go with them" in odd.stderr
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["--text", "a film", "--text", "dull"],
+        ["--text", "context_input_ids=dull", "--text", "question_input_ids=a film"],
+        ["--text", "a film", "--text-pair", "dull"],
+    ],
+)
+def test_two_inputs_of_texts_are_filled_in_order_or_by_name(run, tmp_path, texts):
+    written(tmp_path, two_texts_model(), tokenizer())
+    result = run("explain", "model.onnx", *texts, "-m", "ablation", "-t", "1", "--json")
+    assert values_of(result.stdout) == {"a": 0, "film": 0.25, "dull": -4}
+
+
+def test_texts_that_do_not_go_together_are_told(run, tmp_path):
+    written(tmp_path, two_texts_model(), tokenizer())
+    for texts, said in (
+        (["a", "b", "c"], "takes 2 texts at a time, not 3"),
+        (["question_input_ids=a", "b"], "some texts name their input"),
+        (["question_input_ids=a"], "does not fill input 'context_input_ids'"),
+    ):
+        result = run("explain", "model.onnx", *[word for text in texts for word in ("--text", text)], "-m", "ablation")
+        assert result.exit_code == 3
+        assert said in result.stderr
+        assert result.stderr.count("\n") <= 6
+    several = [word for text in ("a", "film", "a", "dull") for word in ("--text", text)]
+    assert len(json.loads(run("explain", "model.onnx", *several, "--json").stdout)["results"]) == 2
+
+
+def test_text_beside_files(run, tmp_path):
+    written(tmp_path, text_beside_model(), tokenizer())
+    (tmp_path / "rows.csv").write_text("width,height\n3,0.5\n1,2\n")
+    np.savez(tmp_path / "rest.npz", row=np.array([[3, 0.5]], np.float32))
+    words = {"a": 0, "film": 0.25}
+    result = run("explain", "model.onnx", "rest.npz", "--text", "a film", "-m", "ablation", "-t", "1", "--json")
+    assert values_of(result.stdout) == {**words, "column 0": 3, "column 1": 5}
+    result = run("explain", "model.onnx", "rows.csv:1", "--text", "a film", "-m", "ablation", "-t", "1", "--json")
+    assert values_of(result.stdout) == {**words, "width": 1, "height": 20}
+    several = run("explain", "model.onnx", "rows.csv:0", "rows.csv:1", "--text", "a", "--text", "film", "--json")
+    found = json.loads(several.stdout)["results"]
+    assert [one["input"]["text"] for one in found] == ["a", "film"]
+    assert [one["method"] for one in found] == ["shapley", "shapley"]
+    written_files = run("explain", "model.onnx", "rows.csv", "--text", "a film", "-o", "out", "--format", "svg")
+    assert written_files.exit_code == 0, written_files.stderr
+    assert {p.name for p in (tmp_path / "out").glob("*.npz")} == {
+        "a-film-rows-0.shapley.npz",
+        "a-film-rows-1.shapley.npz",
+    }
+    for given, said in (
+        ([], "does not fill input 'row'"),
+        (["rows.csv:0", "rows.csv:1", "rest.npz", "--text", "b"], "2 texts and 3 files"),
+    ):
+        refused = run("explain", "model.onnx", *given, "--text", "a film")
+        assert refused.exit_code == 3
+        assert said in refused.stderr
+        assert refused.stderr.count("\n") <= 6
+
+
+def test_texts_are_evaluated(run, tmp_path):
+    written(tmp_path, token_model(types=True), tokenizer(pairs=True))
+    (tmp_path / "review.txt").write_text("a dull film")
+    given = ["--metric", "deletion", "--metric", "sparseness", "-m", "ablation", "--json"]
+    result = run("evaluate", "model.onnx", "review.txt", "--text", SENTENCE, *given)
+    assert result.exit_code == 0, result.stderr
+    assert {score["metric"] for score in json.loads(result.stdout)["scores"]} == {"deletion", "sparseness"}
+    assert all(len(score["samples"]) == 2 for score in json.loads(result.stdout)["scores"])
+    pair = run("evaluate", "model.onnx", "--text", "a film", "--text-pair", "dull film", *given)
+    assert pair.exit_code == 0, pair.stderr
+    assert run("evaluate", "model.onnx", *given).exit_code == 2
+    assert run("evaluate", "model.onnx", "--text", " ", *given).exit_code == 3
+
+
+def test_several_methods_on_one_text_are_shown_together(run, tmp_path):
+    written(tmp_path, string_model())
+    given = ["--text", SENTENCE, "--text", "a film", "-m", "ablation", "-m", "lime", "-t", "1", "-o", "out"]
+    assert run("explain", "model.onnx", *given).exit_code == 0
+    stems = {p.name for p in (tmp_path / "out").glob("*.methods.png")}
+    assert stems == {"a-wonderful-moving-film.methods.png", "a-film.methods.png"}
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert page.count("2 methods") == 4  # headings, and entries of the contents
+    assert page.count('<p class="passage"') == 8
+    assert run("explain", "model.onnx", "--text", "a film", "-m", "ablation", "-o", "one").exit_code == 0
+    assert not list((tmp_path / "one").glob("*.methods.png"))

@@ -88,6 +88,22 @@ def test_a_folder_of_pictures_is_loaded(seen, tmp_path):
     )
 
 
+def test_labels_are_read_from_names_of_files(seen, tmp_path):
+    paths = [p for p in catalogue.samples("digits-cnn") if p.suffix == ".png"][:3]
+    for path in paths:
+        folder = tmp_path / path.stem[-1]
+        folder.mkdir()
+        (folder / path.name).write_bytes(path.read_bytes())
+        (tmp_path / f"x-{path.name}").write_bytes(path.read_bytes())
+    model = catalogue.path("digits-cnn")
+    expected = sorted(p.stem[-1] for p in paths)
+    assert seen(model, tmp_path, labels="x-*-{label}.png").labels.tolist() == expected
+    assert seen(model, str(tmp_path / "*" / "*.png"), labels="{label}/*").labels.tolist() == expected
+    assert "does not fit the labels' form" in refused(tmp_path, "look-at-the-study", model, labels="y-{label}.png")
+    message = refused({"image": np.zeros((2, 1, 8, 8), np.float32)}, "look-at-the-study", model, labels="{label}.png")
+    assert "are read from names of files" in message
+
+
 def test_rows_are_drawn_with_labels_and_samples_alike(seen):
     rows = np.arange(60, dtype=np.float32).reshape(20, 3)
     study = seen(row_222(), rows, labels=np.arange(20)).at_most(7)

@@ -91,3 +91,15 @@ def test_a_notebook_shows_the_picture(analysis):
 
     assert analysis._repr_png_() == png(analysis.plot())
     assert dataclasses.replace(analysis, picture="none")._repr_png_() is None
+
+
+def test_a_listing_is_kept_and_told_row_by_row(analysis, tmp_path):
+    found = dataclasses.replace(analysis, listing=("names", "values"))
+    again = Analysis.load(found.save(tmp_path / "listed.npz"))
+    assert again == found != analysis
+    assert again.listed() == [("a", 1.5), ("b", 0.25)]
+    assert again.listed(1) == [("a", 1.5)]
+    assert again.to_json()["listing"] == [{"names": "a", "values": 1.5}, {"names": "b", "values": 0.25}]
+    odd = dataclasses.replace(analysis, listing=("names", "grid/0"))
+    with pytest.raises(InputError, match="is not a whole analysis"):
+        Analysis.load(odd.save(tmp_path / "odd.npz"))

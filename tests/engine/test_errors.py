@@ -2,8 +2,8 @@
 
 import pytest
 
-from onnxplain import CapabilityError, InputError, ModelError, OnnxplainError, SettingError
-from onnxplain.engine.errors import nearest, printable
+from onnxplain import CapabilityError, InputError, ModelError, OnnxplainError, PluginError, SettingError
+from onnxplain.engine.errors import blaming, nearest, printable
 
 
 def test_an_error_says_what_where_and_what_to_do():
@@ -14,7 +14,7 @@ def test_an_error_says_what_where_and_what_to_do():
 
 
 def test_all_errors_are_of_one_family():
-    for kind in (CapabilityError, InputError, ModelError, SettingError):
+    for kind in (CapabilityError, InputError, ModelError, PluginError, SettingError):
         assert issubclass(kind, OnnxplainError)
         assert not issubclass(kind, ValueError)
 
@@ -56,3 +56,21 @@ def test_the_nearest_names_are_told(name, known, tip):
 
 def test_names_of_any_length_make_short_tips():
     assert len(nearest("y" * 100_000, ["x" * 100_000, "z" * 100_000])) < 500
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind", "said"),
+    [
+        (ZeroDivisionError("by\nzero"), PluginError, r"mine failed: ZeroDivisionError: by\nzero"),
+        (SystemExit(5), PluginError, "mine failed: SystemExit: 5"),
+        (MemoryError("18 GiB"), CapabilityError, "mine needs more memory than there is: 18 GiB"),
+        (InputError("not that"), InputError, "not that"),
+        (KeyboardInterrupt(), KeyboardInterrupt, ""),
+    ],
+)
+def test_a_mistake_in_a_plugin_is_told_as_one(raised, kind, said):
+    with pytest.raises(kind) as caught, blaming("mine", object()):
+        raise raised
+    assert caught.type is kind
+    assert str(caught.value).splitlines()[:1] == [said][: bool(said)]
+    assert raised in {caught.value, caught.value.__cause__}

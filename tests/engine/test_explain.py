@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from PIL import Image
 
 import onnxplain
 from onnxplain import (
@@ -105,6 +106,52 @@ def test_files_and_lists_of_files(model, tmp_path, monkeypatch):
         assert is_right(found[1], ROWS[0])
     with pytest.raises(InputError, match="no such file"):
         explain(model, ["rows.npz:0", "none.npz"], "ablation")
+
+
+def test_folders_and_patterns_are_the_files_in_them(model, tmp_path):
+    for k, row in enumerate(ROWS):
+        np.save(tmp_path / f"{k}.npy", row)
+    for given in (tmp_path, str(tmp_path / "*.npy")):
+        found = explain(model, given, "ablation", **ABLATION)
+        assert [e.sample.source for e in found] == [f"{tmp_path}{os.sep}{k}.npy:0" for k in range(3)]
+        assert all(map(is_right, found, ROWS))
+    (tmp_path / "1.npy").write_bytes(b"damaged")
+    told = []
+    found = explain(model, tmp_path, "ablation", refused=lambda source, _: told.append(Path(source).name), **ABLATION)
+    assert (len(found), told) == (2, ["1.npy"])
+
+
+def test_lists_in_lists_are_one_array():
+    nodes = [helper.make_node("ReduceSum", ["x", "axes"], ["y"], keepdims=0)]
+    axes = {"axes": np.array([2, 3], np.int64)}
+    cube = model_of(nodes, {"x": (FLOAT, ["n", 1, 4, 5])}, {"y": (FLOAT, ["n", 1])}, axes)
+    rows = np.arange(40.0).reshape(2, 1, 4, 5)
+    one, two = (explain(cube.SerializeToString(), given.tolist(), "ablation") for given in (rows[0], rows))
+    assert one.score == rows[0].sum()
+    assert [e.score for e in two] == [rows[0].sum(), rows[1].sum()]
+
+
+class Tracked:
+    """A tensor of torch that has a gradient."""
+
+    def __array__(self, dtype=None, copy=None):
+        raise RuntimeError("Can't call numpy() on Tensor that requires grad")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (iter(ROWS), "is no array: it is of type"),
+        (b"123", "is no array: it is of type bytes"),
+        (Image.new("RGB", (3, 3)), "image that is not prepared"),
+        (np.ma.masked_greater(ROWS[0], 1), "masks values"),
+        (Tracked(), "requires grad"),
+    ],
+    ids=["iterator", "bytes", "image", "masked", "tracked"],
+)
+def test_what_numpy_would_take_for_an_array_is_refused(model, given, said):
+    with pytest.raises(InputError, match=said):
+        explain(model, given, "ablation")
 
 
 def test_texts_are_data_where_the_model_takes_texts():

@@ -58,6 +58,13 @@ def test_every_field_comes_back_bit_for_bit(tmp_path):
     assert loaded.sample.preprocessing == {"mean": [0.5, 0.25], "layout": "NCHW"}
 
 
+def test_the_name_that_it_was_saved_under_will_do(tmp_path):
+    saved = simple()
+    saved.save(tmp_path / "mine")
+    assert Explanation.load(tmp_path / "mine") == saved
+    assert Explanation.load(tmp_path / "mine.npz") == saved
+
+
 def test_what_is_not_there_stays_so(tmp_path):
     saved = simple()
     loaded = Explanation.load(saved.save(tmp_path / "e"))
@@ -110,6 +117,7 @@ def archive(path, header=None, *, compression=zipfile.ZIP_DEFLATED, **arrays):
 
 
 HEADER = explanation_file.header_of(simple())
+SAMPLE = dict.fromkeys(explanation_file._SAMPLE, "") | {"columns": [], "raw": [], "preprocessing": {}}
 DAMAGED = {
     "not JSON": b"{",
     "no text": b"\xff\xfe\x00",
@@ -126,6 +134,7 @@ DAMAGED = {
     "method": {**HEADER, "method": {}},
     "sample": {**HEADER, "sample": {"feeds": 1}},
     "columns": {**HEADER, "sample": {**dict.fromkeys(explanation_file._SAMPLE), "raw": []}},
+    "modality": {**HEADER, "sample": {**SAMPLE, "modality": ["image"]}},
     "names": {**HEADER, "feature_names": 3},
     "array": {**HEADER, "settings": {"a": {"onnxplain-array": 5}}},
 }
@@ -146,6 +155,9 @@ def test_arrays_that_do_not_fit_are_refused(tmp_path):
     for odd in ({"values/x": np.array(["a"])}, {"values/%zz;": np.ones(2)}, {"values/%ffffffffff;": np.ones(2)}):
         with pytest.raises(InputError, match="not a whole explanation"):
             Explanation.load(archive(tmp_path / "e.npz", HEADER, **odd))
+    for odd in (np.ones(3), np.ones((0,))):
+        with pytest.raises(InputError, match="not a whole explanation"):
+            Explanation.load(archive(tmp_path / "e.npz", HEADER, **{"values/x": np.ones(2), "standard_error/x": odd}))
     named = archive(tmp_path / "e.npz", {**HEADER, "feature_names": ["a", "b"]}, feature_values=np.ones(3))
     with pytest.raises(InputError, match="2 feature names do not fit"):
         Explanation.load(named)

@@ -100,9 +100,42 @@ def test_equal_coalitions_are_evaluated_once():
     known = [np.concatenate([c for c, _ in game.stream(iter(np.split(z, 8)))]), game(z[::-1])]
     assert game.evaluations == 3 * different
     assert np.array_equal(known[0], z)
-    soft = z.astype(np.float32)
-    game(soft)
+    assert np.array_equal(game(z.astype(np.float32).tolist()), game(z))
+    assert game.evaluations == 3 * different
+    game(z.astype(np.float32) / 2)
     assert game.evaluations == 3 * different + 3 * 40
+
+
+def test_target_features_and_baseline_may_be_what_a_user_writes():
+    labels = {name: array[0] for name, array in LABELS.items()}
+    written = Game(opened(), Sample(FEEDS), "y[1]", labels, {"x": REFERENCES["x"], "z": REFERENCES["z"]})
+    assert np.array_equal(written(coalitions(9)), game_of()(coalitions(9)))
+    assert Game(opened(), Sample(FEEDS), 1, "inputs", "zero").size == 2
+
+
+@pytest.mark.parametrize("wrong", [[[0, 1, 2, 0]], [[0, -0.1, 0, 0]], [[0, np.nan, 1, 1]], [["a", "b", "c", "d"]]])
+def test_numbers_outside_0_to_1_are_no_coalition(wrong):
+    with pytest.raises(InputError, match="from 0 \\(absent\\) to 1 \\(present\\)"):
+        game_of()(wrong)
+
+
+def test_coalitions_that_are_known_to_differ_are_scored_alike_and_not_kept():
+    game, z = game_of(), np.unique(coalitions(40), axis=0)
+    usual = game_of()(z)
+    for times in (1, 2):
+        assert np.array_equal(np.concatenate([s for _, s in game.stream([z], distinct=True)]), usual)
+        assert game.evaluations == times * 3 * len(z)
+    assert len(game._known) == 0
+
+
+@pytest.mark.parametrize("sizes", [(1, 2, 3, 1, 3), (3, 3, 1), (2, 1, 3)])
+def test_buffers_suit_chunks_of_any_size(sizes):
+    game = game_of(layout=Layout(2, 1, 9))
+    assert game.batch == 3
+    parts = [coalitions(size, seed) for seed, size in enumerate(sizes)]
+    found = [scores for _, scores in game.stream(parts, distinct=True)]
+    for part, scores in zip(parts, found, strict=True):
+        assert scores == pytest.approx(plain_loop(part), abs=1e-5)
 
 
 def test_the_whole_input_is_one_evaluation_in_whatever_order_it_is_asked_for():

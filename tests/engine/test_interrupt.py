@@ -50,17 +50,32 @@ def endless():
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
 
 
+COMMAND = """
+import sys
+print("ready", flush=True)
+from onnxplain.cli import main
+main(["inspect", sys.argv[1]])
+"""
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-def test_a_model_that_never_returns_can_be_interrupted(tmp_path):
+@pytest.mark.parametrize(
+    ("program", "wait", "code"), [(PROGRAM, 0.5, 0), (COMMAND, 3.0, 130)], ids=["library", "command"]
+)
+def test_a_model_that_never_returns_can_be_interrupted(tmp_path, program, wait, code):
     onnx.save(endless(), tmp_path / "endless.onnx")
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(tmp_path / "endless.onnx")], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", program, str(tmp_path / "endless.onnx")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     try:
         assert process.stdout.readline() == "ready\n"
-        time.sleep(0.5)
+        time.sleep(wait)
         process.send_signal(signal.SIGINT)
         assert process.communicate(timeout=20)[0] == "interrupted\n"
+        assert process.returncode == code
     finally:
         process.kill()
         process.wait()

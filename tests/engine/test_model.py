@@ -214,6 +214,23 @@ def test_an_operator_that_the_runtime_lacks_is_named():
     assert len(str(caught.value).splitlines()) <= 6
 
 
+def test_a_model_says_what_it_takes_and_gives(tmp_path):
+    proto = affine(W, B)
+    assert repr(load(proto)) == "<Model from bytes: x: float32 (batch, 4) -> y: float32 (batch, 3); on cpu>"
+    onnx.save(proto, tmp_path / "m.onnx")
+    assert repr(onnxplain.load(tmp_path / "m.onnx")).startswith("<Model m.onnx: x")
+
+
+@pytest.mark.parametrize("given", [None, 3, affine(W, B), bytearray(b"x")], ids=["none", "number", "proto", "bytes"])
+def test_what_is_neither_a_path_nor_bytes_is_refused(given):
+    with pytest.raises(ModelError, match=f"not of type {type(given).__name__}"):
+        onnxplain.load(given)
+
+
+def test_a_lone_provider_may_be_named_without_a_list():
+    assert onnxplain.load(affine(W, B).SerializeToString(), providers="CPUExecutionProvider").device.is_cpu
+
+
 def test_nan_in_the_input_is_refused():
     with pytest.raises(InputError, match=r"(?i)nan"):
         load(affine(W, B)).predict(np.array([[1, np.nan, 0, 0]], np.float32))
@@ -244,3 +261,34 @@ def test_inputs_without_rows_stay_as_they_are_for_every_row():
     assert np.allclose(model.predict({"x": rows, "scale": scale})["y"], [[321], [654]])
     result = onnxplain.explain(model, {"x": rows[:1], "scale": scale}, "exact-shapley", baseline=0)
     assert np.allclose(result.values["x"], [[1, 20, 300]])
+
+
+@pytest.mark.parametrize("change", ["written to", "replaced", "removed"])
+def test_weights_that_change_after_the_digest_was_made_are_refused(tmp_path, change):
+    onnx.save_model(affine(W, B), tmp_path / "m.onnx", save_as_external_data=True, size_threshold=0, location="w.bin")
+    model = onnxplain.load(tmp_path / "m.onnx", device="cpu")
+    assert model.predict(np.ones((1, 4), np.float32))["y"].shape == (1, 3)
+    weights = tmp_path / "w.bin"
+    if change == "written to":
+        weights.write_bytes(bytes(weights.stat().st_size))
+    elif change == "replaced":
+        (tmp_path / "other.bin").write_bytes(bytes(weights.stat().st_size))
+        (tmp_path / "other.bin").replace(weights)
+    else:
+        weights.unlink()
+    for _ in range(2):
+        with pytest.raises(ModelError, match="have changed since it was opened"):
+            model.activations(np.ones((1, 4), np.float32), ["y", "x"])
+
+
+def test_text_that_is_not_utf_8_and_unknown_element_types_are_refused():
+    labels = helper.make_node("Constant", [], ["y"], value=helper.make_tensor("t", TensorProto.STRING, [1], [b"\xff!"]))
+    scores = helper.make_node("Identity", ["x"], ["z"])
+    proto = model_of(
+        [labels, scores], {"x": (FLOAT, ["n", 1])}, {"y": (TensorProto.STRING, [1]), "z": (FLOAT, ["n", 1])}
+    )
+    with pytest.raises(ModelError, match=r"text that is not UTF-8: b'\\xff!'"):
+        load(proto).predict(np.ones((1, 1), np.float32))
+    proto.graph.output[1].type.tensor_type.elem_type = 65
+    with pytest.raises(ModelError, match="'z' has the unknown element type 65"):
+        load(proto)

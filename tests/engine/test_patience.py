@@ -44,3 +44,27 @@ def test_a_timeout_of_the_work_itself_is_an_error():
 
     with ThreadPoolExecutor(1) as executor, pytest.raises(TimeoutError, match="of the work"):
         patience.awaited(executor.submit(fail), "running")
+
+
+def test_work_whose_wait_was_interrupted_gets_a_moment_to_end(monkeypatch):
+    monkeypatch.setattr(patience, "LAST_SECONDS", 5.0)
+    end = threading.Event()
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(patience, "note", interrupt)
+    monkeypatch.setattr(patience, "NOTE_SECONDS", 0.01)
+    with pytest.raises(KeyboardInterrupt):
+        patience.patiently(lambda: end.wait(60), "running")
+    threading.Timer(0.05, end.set).start()
+    assert not patience.left_behind()
+
+
+def test_work_that_does_not_end_is_left_behind(monkeypatch):
+    monkeypatch.setattr(patience, "LAST_SECONDS", 0.01)
+    end = threading.Event()
+    monkeypatch.setattr(patience, "_under_way", {end})
+    assert patience.left_behind()
+    end.set()
+    assert not patience.left_behind()

@@ -130,6 +130,9 @@ def test_a_missing_file_a_folder_and_a_pipe_are_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe.onnx")
     refused(tmp_path / "pipe.onnx", "pipe")
     refused("model\x00.onnx", "\\x00")
+    (tmp_path / "link.onnx").symlink_to("nothing.onnx")
+    refused(tmp_path / "link.onnx", "link leads to a file that is not there")
+    assert "fetched from the network" in refused("https://example.org/model.onnx")
 
 
 def test_a_file_beyond_two_gibibytes_is_refused_unread(tmp_path):
@@ -241,6 +244,10 @@ def test_a_location_that_leaves_the_folder_or_names_no_file_is_refused(tmp_path,
         "initializer 'W'",
         location[:5].strip("\x1b\x00a") if location else "",
     )
+
+
+def test_a_location_of_any_length_makes_a_short_message(tmp_path):
+    assert len(refused(beside(tmp_path, location="a" * 5000))) < 700
 
 
 def test_a_pipe_as_weights_is_refused_without_waiting(tmp_path):

@@ -259,6 +259,13 @@ print(*heavy & set(sys.modules))
     assert (done.returncode, done.stdout, done.stderr) == (0, "\n", "")
 
 
+def test_unknown_kinds_and_what_is_no_name_are_refused():
+    with pytest.raises(SettingError, match="did you mean 'explainer'"):
+        plugins("explaner")
+    with pytest.raises(SettingError, match="of type list"):
+        find(["rise", "lime"])
+
+
 def test_needs_can_be_asked_for():
     declared("white-box", needs=PREDICT | GRADIENT)
     assert GRADIENT in find("white-box").needs

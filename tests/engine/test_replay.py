@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -16,6 +17,7 @@ from onnxplain import (
     Features,
     InputError,
     InputSpec,
+    ModelError,
     ModelSpec,
     explain,
     methods,
@@ -125,6 +127,18 @@ def test_settings_of_all_kinds_come_back(path, given):
     assert replay(found) == found
 
 
+@pytest.mark.parametrize("baseline", ["rows.npy", "rows.csv:1", {"x": "rows.npy"}, Path("rows.npy")])
+def test_files_in_settings_are_found_from_any_folder(tmp_path, monkeypatch, baseline):
+    onnx.save(affine(RNG.normal(size=(2, 3)), np.zeros(2)), tmp_path / "m.onnx")
+    np.save(tmp_path / "rows.npy", BACKGROUND[0, 0, :1, :3])
+    (tmp_path / "rows.csv").write_text("a,b,c\n1,2,3\n4,5,6\n")
+    monkeypatch.chdir(tmp_path)
+    found = explain("m.onnx", X[0, 0, :1, :3], "ablation", target=0, baseline=baseline)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert replay(Explanation.load(found.save("found.npz"))) == found
+
+
 def test_what_a_spec_said_is_not_needed_again(tmp_path):
     onnx.save(affine(RNG.normal(size=(2, 3)), np.zeros(2)), tmp_path / "m.onnx")
     table = InputSpec("x", "table", columns=("a", "b", "c"), groups={"both": ("a", "c")})
@@ -151,6 +165,8 @@ def test_models_that_are_somewhere_else_or_someone_else(path, tmp_path):
     lost = dataclasses.replace(loaded, manifest={**loaded.manifest, "model_path": str(tmp_path / "gone\x1b.onnx")})
     with pytest.raises(InputError, match=r"gone\\x1b.onnx' any more"):
         replay(lost)
+    with pytest.raises(ModelError, match=r"there is no such file(.|\n)*did you mean 'moved.onnx'"):
+        replay(loaded, tmp_path / "movd.onnx")
     from_bytes = explain(onnxplain.load(path.read_bytes(), device="cpu"), X, "ablation")
     with pytest.raises(InputError, match="name it"):
         replay(from_bytes)

@@ -130,6 +130,14 @@ def test_inputs_without_rows_stay_as_they_are():
     assert {i.name: i.batch_axis for i in model.inputs} == {"x": 0, "shape": None}
 
 
+def test_a_scalar_is_an_instance_where_the_file_does_not_say_how_many_axes_there_are():
+    nodes = [helper.make_node("Mul", ["x", "two"], ["y"])]
+    proto = model_of(nodes, {"x": (FLOAT, None)}, {"y": (FLOAT, None)}, {"two": np.array(2, np.float32)})
+    model = onnxplain.load(proto.SerializeToString(), device="cpu")
+    assert model.predict({"x": np.array(3.0)})["y"].tolist() == 6
+    assert onnxplain.explain(model, {"x": np.array(3.0)}, "ablation", target="y").score == 6
+
+
 def test_rows_whose_outputs_differ_in_shape_are_scored_one_by_one():
     nodes = [helper.make_node("NonZero", ["x"], ["at"]), helper.make_node("Cast", ["at"], ["y"], to=FLOAT)]
     model = opened(model_of(nodes, {"x": (FLOAT, ["n", 3])}, {"y": (FLOAT, [2, "found"])}))
@@ -214,9 +222,10 @@ def test_layouts_that_make_no_sense_are_ignored(folder, odd):
     usual = model.runner(Y, feeds)
     key = runner_room._layout_key(usual.variant, feeds)
     (folder / LAYOUTS).write_text(json.dumps({key: odd}))
-    assert model.runner(Y, feeds).layout == usual.layout
+    assert opened(linear(), threads=2).runner(Y, feeds).layout == usual.layout
     (folder / LAYOUTS).write_text(json.dumps({key: {"workers": 1, "threads": 1, "batch": 5}}))
-    assert model.runner(Y, feeds).layout == Layout(1, 1, 5)
+    assert opened(linear(), threads=2).runner(Y, feeds).layout == Layout(1, 1, 5)
+    assert model.runner(Y, feeds).layout == usual.layout  # of one model it stays the same
 
 
 def test_layouts_are_remembered_by_model_target_shape_threads_and_device():
@@ -274,3 +283,38 @@ def test_scores_come_in_the_order_of_the_batches(monkeypatch):
     batches = [({"x": X[k : k + 1]} if k != 3 else None, f"tag {k}") for k in range(7)]
     found = [(None if scores is None else scores.tolist(), tag) for scores, tag in runner.stream(batches)]
     assert found == [(None if k == 3 else [X[k, 0]], f"tag {k}") for k in range(7)]
+
+
+def test_the_time_of_a_run_is_known_from_the_quickest_before(monkeypatch):
+    times = iter([1.0, 1.5, 2.0, 2.25, 3.0, 3.75])  # begin and end of three runs
+    model = opened(linear())
+    variant = model.variant(("y",), {"x": X[:1]})
+    assert variant.run_seconds(1) == np.inf
+    monkeypatch.setattr(rows.time, "perf_counter", lambda: next(times))
+    for count, known in ((1, (0.5, 2.0)), (2, (0.25, 0.5)), (6, (0.25, 0.5))):  # half a second; a quarter; three
+        variant.run_batch(variant.session(1), {"x": X[:count]})
+        assert (variant.run_seconds(1), variant.run_seconds(4)) == known
+
+
+def test_the_time_of_a_graph_with_a_loop_is_never_known():
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Neg", ["v"], ["w"])],
+        "body",
+        [helper.make_tensor_value_info(n, k, s) for n, k, s in (("i", INT, []), ("go", TensorProto.BOOL, []))]
+        + [helper.make_tensor_value_info("v", FLOAT, None)],
+        [helper.make_tensor_value_info("on", TensorProto.BOOL, []), helper.make_tensor_value_info("w", FLOAT, None)],
+    )
+    trips = {"trips": np.array(2), "start": np.ones((), bool)}
+    looping = graph(("Loop", ["trips", "start", "x"], ["y"], ("body", body)), constants=trips)
+    for proto, is_known in ((linear(), True), (looping, False)):
+        variant = opened(proto).variant(("y",), {"x": X[:1]})
+        variant.run_batch(variant.session(1), {"x": X[:4]})
+        assert np.isfinite(variant.run_seconds(4)) == is_known
+
+
+def test_small_rows_are_run_on_one_core_and_large_ones_on_all():
+    for weights, threads in ((np.eye(3), 1), (np.ones((1 << 15, 3)), 2)):
+        model = opened(affine(weights, np.zeros(len(weights))), threads=2)
+        model.variant(("y",), {"x": X[:1]})._sessions.clear()
+        model.predict(X[:1])
+        assert list(model.variant(("y",), {"x": X[:1]})._sessions) == [threads]

@@ -58,6 +58,7 @@ def test_providers_are_handed_on_as_they_are():
 
 def test_cores_are_those_of_this_process_unless_limited():
     assert cores(3) == 3
+    assert cores(10**9) == 8 * cores()
     assert 1 <= cores() <= 1024
     with pytest.raises(SettingError, match="at least 1, not 0"):
         cores(0)
@@ -100,6 +101,39 @@ def test_work_goes_on_while_the_next_batch_is_prepared():
         yield feeds(1), None
 
     assert [result for result, _ in stream(run, batches(), 1)] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "here", "drawn"),
+    [
+        ([1e-5] * 3, [True] * 3, [1, 2, 3]),  # each as soon as it is drawn
+        ([1e-5, 1.0, 1e-5], [True, False, False], [1, 2, 3]),  # in order behind the long one
+        ([1e-3], [True], [1]),  # not as brief, but there is no other
+        ([1e-5, 1e-3], [True, True], [1, 2]),
+        ([1e-3, 1e-3, 1e-3], [False] * 3, [2, 2, 3]),
+        ([1.0], [False], [1]),
+    ],
+)
+def test_brief_batches_run_in_the_calling_thread(seconds, here, drawn):
+    begun, count = [], 0
+
+    def run(given, _halt):
+        k = int(given["x"][0])
+        begun.append((k, threading.current_thread() is threading.main_thread(), count))
+        return k
+
+    def batches():
+        nonlocal count
+        for k in range(len(seconds)):
+            count += 1
+            yield feeds(k), None
+
+    found = [result for result, _ in stream(run, batches(), 1, lambda f: seconds[int(f["x"][0])])]
+    assert found == list(range(len(seconds)))
+    assert [one[1] for one in sorted(begun)] == here
+    assert all(at >= least for (_, _, at), least in zip(sorted(begun), drawn, strict=True))
+    assert [at for _, is_here, at in sorted(begun) if is_here] == [n for n, h in zip(drawn, here, strict=True) if h]
+    assert not workers()
 
 
 @pytest.mark.parametrize("where", ["run", "batches", "consumer"])

@@ -134,6 +134,20 @@ def test_states_are_zero_unless_given_and_never_masked():
     assert not begun.values["h0"].any()
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_every_method_leaves_given_states_alone(kind, method):
+    model = opened(recurrent(kind, ("steps", "batch", 3), states=True))
+    given = {name: np.ones((1, 1, 2), np.float32) for name in ("h0", "c0") if any(i.name == name for i in model.inputs)}
+    given["x"] = np.random.default_rng(2).normal(size=(6, 1, 3)).astype(np.float32)
+    small = METHODS[method] | ({"features": "windows:3"} if "features" in METHODS[method] else {})
+    small = {"masks": 50} if method == "rise" else {"window": 2} if method == "occlusion" else small
+    result = explain(model, given, method, target=0, **small)
+    assert result.values["x"].any()
+    assert not any(values.any() for name, values in result.values.items() if name != "x")
+    assert result.score == pytest.approx(float(model.predict(given)["score"][0, 0]), abs=1e-5)
+
+
 def test_picture_and_table_are_explained_together():
     """A score that is known: twice the mean of the picture plus the second column."""
     nodes = [

@@ -122,6 +122,17 @@ def test_what_a_setting_does_not_take_is_refused_in_words(given, message):
     assert "\x1b" not in str(caught.value)
 
 
+@dataclass(frozen=True)
+class Choosing:
+    """A plug-in with a choice that the command line reads as None."""
+
+    by: Literal["size", "none"] = "size"
+
+
+def test_the_word_none_is_a_choice_where_it_is_listed():
+    assert build(Choosing, {"by": parse_value("none")}, "some-method") == Choosing("none")
+
+
 def test_tips_name_the_nearest_setting_and_choice_or_the_help():
     with pytest.raises(SettingError, match=r"no setting 'windw'\n.*did you mean 'window'"):
         build(Everything, {"windw": 1}, "some-method")

@@ -15,6 +15,7 @@ from onnxplain.engine.spec import (
     InputSpec,
     ModelSpec,
     Preprocessing,
+    Scaling,
     complete_spec,
     find_spec,
     infer_spec,
@@ -267,13 +268,18 @@ preprocessings = st.builds(
 entries = st.builds(
     InputSpec,
     name=st.just("x"),
-    modality=st.sampled_from(["image", "table", "text", "series", "array"]),
+    modality=st.sampled_from(["image", "table", "text", "array"]),
     layout=st.sampled_from(["", "NCHW", "HW"]),
     preprocessing=st.none() | preprocessings,
     columns=st.just(()),
     categories=st.dictionaries(texts, tuples, max_size=2),
     groups=texts.map(lambda name: {name: ("a", "b")}),
     problem=texts,
+) | st.builds(
+    InputSpec,
+    name=st.just("x"),
+    modality=st.just("series"),
+    scaling=st.none() | st.builds(Scaling, nonzero, *[st.tuples(f) | st.tuples(f, f, f) for f in (floats, nonzero)]),
 )
 
 
@@ -345,6 +351,7 @@ def test_a_hugging_face_repository_is_found_from_its_onnx_folder(tmp_path):
         (Info("x", ("N", 128, 9)), "series", "NTC"),
         (Info("x", ("N", 9, "T")), "series", "NCT"),
         (Info("x", ("N", "T", 9)), "series", "NTC"),
+        (Info("x", ("N", 28, 28)), "array", ""),
         (Info("x", ("T", "N", 40), batch_axis=1), "series", "TNC"),
         (Info("x", (), batch_axis=None), "array", ""),
         (Info("x", ("N", 2, 3, 4, 5)), "array", ""),

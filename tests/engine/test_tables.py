@@ -6,14 +6,16 @@ from itertools import combinations
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper
 
 import onnxplain
 from onnxplain import InputError, SettingError
 from onnxplain.engine.masking.baselines import Baseline
 from onnxplain.engine.spec import ModelSpec, read_spec, to_toml
-from small_graphs import affine
+from small_graphs import affine, model_of
 from table_graphs import KINDS, contributions, pipeline, probabilities, xgboost_like
 
+FLOAT = TensorProto.FLOAT
 HEADER = "age,visits,colour,city\n"
 ROWS = [(50.0, 6, "red", "Oslo"), (31.0, 1, "blue", ""), (np.nan, 9, "green", "Lima")]
 BACKGROUND = [(20.0 + k, k % 7, ("blue", "green", "red")[k % 3], ("", "Lima", "Oslo")[k % 3 - 1]) for k in range(12)]
@@ -262,3 +264,13 @@ def test_unit_of_a_regression_is_read_from_the_spec_and_written_back(tmp_path):
     spec = ModelSpec(task="regression", labels=("price",), unit='a "unit"')
     (tmp_path / "spec.toml").write_text(to_toml(spec))
     assert read_spec(tmp_path / "spec.toml") == spec
+
+
+def test_columns_of_the_same_name_in_two_tables_carry_the_name_of_their_input():
+    nodes = [helper.make_node("Concat", ["a", "b"], ["both"], axis=1), helper.make_node("Identity", ["both"], ["y"])]
+    pair = {"a": (FLOAT, ["n", 3]), "b": (FLOAT, ["n", 2])}
+    model = onnxplain.load(model_of(nodes, pair, {"y": (FLOAT, ["n", 5])}).SerializeToString())
+    row = {"a": np.ones((1, 3), np.float32), "b": np.ones((1, 2), np.float32)}
+    for method in ("ablation", "occlusion"):
+        found = onnxplain.explain(model, row, method, target=0)
+        assert found.feature_names == (*(f"a: column {k}" for k in range(3)), "b: column 0", "b: column 1")

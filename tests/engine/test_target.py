@@ -70,6 +70,8 @@ def test_labels_that_several_classes_have_are_refused_but_for_an_exact_one():
         class_of("drake", labels)
     with pytest.raises(SettingError, match="did you mean 'drake'"):
         class_of("drak", labels)
+    with pytest.raises(SettingError, match="did you mean 'tabby'"):
+        class_of("taby", LABELS)
 
 
 def test_the_default_target_of_the_spec_stands_for_top():

@@ -148,6 +148,8 @@ def test_elements_of_detections_that_another_input_lacks():
     assert value == 1
     with pytest.raises(ModelError, match=re.escape("'boxes' has no element [1, 1] for this input")):
         target.scores(np.zeros((1, 2, 0)))
+    with pytest.raises(ModelError, match=re.escape("'boxes' has no element [1] for this input")):
+        Target("boxes[1]", "boxes", (1,)).scores(np.zeros((1, 2, 0)))
 
 
 def test_scores_are_means_in_double_precision():

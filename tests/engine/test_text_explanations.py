@@ -148,22 +148,43 @@ def test_values_per_token_are_added_up_by_word(tmp_path):
 
 def test_hostile_spans_in_a_file_are_refused(model, tmp_path):
     result = onnxplain.explain(model, Text(SENTENCE), "ablation", target=1)
-    for spans in (((0, 99),) * len(result.sample.tokens), ((0, 1),), (("a", 1),) * len(result.sample.tokens)):
-        broken = dataclasses.replace(result, sample=dataclasses.replace(result.sample, spans=spans))
+    (text,) = result.sample.texts
+    for spans in (((0, 99),) * len(text.tokens), ((0, 1),), (("a", 1),) * len(text.tokens)):
+        broken = with_text(result, spans=spans)
         broken.save(tmp_path / "b.npz")
         with pytest.raises(InputError, match="not a whole explanation"):
             Explanation.load(tmp_path / "b.npz")
         assert marked_text(broken) is None
 
 
-def test_hostile_stand_ins_in_a_file_are_left_out(tmp_path):
-    from onnxplain.engine.inputs.tokenizer import stand_in_codes
+def with_text(result, **changes):
+    texts = tuple(dataclasses.replace(text, **changes) for text in result.sample.texts)
+    return dataclasses.replace(result, sample=dataclasses.replace(result.sample, texts=texts))
 
-    assert stand_in_codes({"stand_ins": {"mask": True, "unk": -1, "pad": 3, "x": 2}}) == {"pad": 3}
-    assert stand_in_codes({"stand_ins": [1]}) == {}
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"stand_ins": {"mask": True}},
+        {"stand_ins": {"unk": -1}},
+        {"stand_ins": {"x": 2}},
+        {"stand_ins": [1]},
+        {"companions": {"nothing": "mask"}},
+        {"companions": {"text": 3}},
+        {"input": "nothing"},
+    ],
+)
+def test_hostile_texts_in_a_file_are_refused(changes, tmp_path):
+    model = onnxplain.load(written(tmp_path, string_model()), device="cpu")
+    result = onnxplain.explain(model, Text(SENTENCE), "ablation", target=1)
+    with_text(result, **changes).save(tmp_path / "b.npz")
+    with pytest.raises(InputError, match="not a whole explanation"):
+        Explanation.load(tmp_path / "b.npz")
+
+
+def test_stand_in_that_the_input_cannot_hold_is_refused(tmp_path):
     model = onnxplain.load(written(tmp_path, token_model(), tokenizer()), device="cpu")
     result = onnxplain.explain(model, Text(SENTENCE), "ablation", baseline="mask")
-    kept = {**result.sample.preprocessing, "stand_ins": {"mask": 1 << 70}}
-    broken = dataclasses.replace(result, sample=dataclasses.replace(result.sample, preprocessing=kept))
+    broken = with_text(result, stand_ins={"mask": 1 << 70})
     with pytest.raises(SettingError, match="cannot hold"):
         onnxplain.replay(broken, model)

@@ -37,11 +37,16 @@ class NumpyGame:
             self._known[key] = float(self.v(coalition)[0])
         return self._known[key]
 
-    def stream(self, coalitions):
+    def stream(self, coalitions, *, distinct=False):
+        """As in Game; where the method says that all coalitions differ, from both ends too, they must."""
+        seen = {row.tobytes() for row in np.array([np.zeros(self.size, bool), np.ones(self.size, bool)])}
         for array in coalitions:
             for start in range(0, len(array), self.batch):
                 chunk = array[start : start + self.batch]
                 self.asked.append(chunk)
+                new = {row.tobytes() for row in chunk}
+                assert not distinct or (len(new) == len(chunk) and seen.isdisjoint(new))
+                seen |= new
                 self.evaluations += len(chunk)
                 yield chunk, self.v(chunk)
 
@@ -52,6 +57,7 @@ def problem_of(game, seed=0, references=1):
         features=game.features,
         baseline=SimpleNamespace(count=references),
         game=lambda **_: game,
+        seed=seed,
         rng=lambda stream=0: np.random.default_rng([seed, stream]),
         shapes={"x": (1, game.size)},
         method="",

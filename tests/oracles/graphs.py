@@ -96,6 +96,13 @@ def linear(weights: Sequence[float], bias: float = 0.0) -> bytes:
     )
 
 
+def linear_classes(*rows):
+    """Return linear scores, one for each of the rows of weights."""
+    nodes = [helper.make_node("Gemm", ["x", "W"], ["y"], transB=1)]
+    weights = np.array(rows, dtype=np.float32)
+    return model(nodes, {"x": ["batch", weights.shape[1]]}, {"y": ["batch", len(rows)]}, {"W": weights})
+
+
 def triple_sum() -> bytes:
     """Three times the sum of a 5x5 image (PAIR's saliency, occlusion test)."""
     return model(

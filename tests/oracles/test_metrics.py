@@ -7,7 +7,7 @@ import pytest
 from onnx import helper
 
 import onnxplain
-from onnxplain.engine.metrics.similarity import likeness, ssim
+from onnxplain.engine.metrics.similarity import likeness
 from oracles.graphs import linear, model, quadratic, relu_of
 
 PRECISE = 2e-5  # relative: models compute in float32, rows have six digits
@@ -153,6 +153,18 @@ class TestInfidelity:
         assert found.value == near(1.2)
         assert found.parts["factor"] == near(0.690909)
         assert found.evaluations == 1 + 5
+
+    def test_row_107_with_perturbations_in_a_file_or_with_the_axis_of_rows(self, tmp_path):
+        given = np.array(self.PERTURBATIONS, np.float32)
+        np.save(tmp_path / "changes.npy", given)
+        np.savez(tmp_path / "changes.npz", x=given)
+        for form in (str(tmp_path / "changes.npy"), tmp_path / "changes.npz", given[:, None], given.tolist()):
+            assert self.found(self.PHI, perturbations=form).value == near(1.2)
+
+    @pytest.mark.parametrize("wrong", ["nothing.npy", [[1, 2]], [[1], [2, 3]], [["a", "b", "c"]], {"z": [[1, 2, 3]]}])
+    def test_perturbations_that_cannot_be_are_refused(self, wrong):
+        with pytest.raises((onnxplain.SettingError, onnxplain.InputError)):
+            self.found(self.PHI, perturbations=wrong)
 
     def test_row_107_scaled(self):
         assert self.found(self.PHI, scaled=True).value == near(0.149091)
@@ -422,8 +434,9 @@ class TestSimilarity:
         ],
     )
     def test_row_128_structural_similarity_of_one_window(self, a, b, expected):
-        """Of maps as they are; in metrics each map is brought to 0..1 first."""
-        assert ssim(np.reshape(a, (2, 2)).astype(float), np.reshape(b, (2, 2)).astype(float)) == near(expected)
+        """Of maps as they are; ``ssim`` brings each map to 0..1 first. Covariances have the divisor n - 1."""
+        found = score_of(LINEAR, ONES, a, "method-agreement", others=[np.array(b, float)], similarity="raw-ssim")
+        assert found.value == near(expected)
 
     def test_structural_similarity_of_a_large_map_is_that_of_scikit_image(self):
         from skimage.metrics import structural_similarity

@@ -8,7 +8,7 @@ import pytest
 
 import onnxplain
 from onnxplain.engine.perturbation.coalitions import pairs_of, stratum_mass
-from onnxplain.engine.perturbation.rise import MaskAverage
+from onnxplain.engine.runtime import Layout
 from oracles.graphs import MODELS
 
 CASES = tomllib.loads((Path(__file__).parent / "perturbation.toml").read_text(encoding="utf-8"))["case"]
@@ -48,40 +48,35 @@ def test_row_33_size_masses_of_the_shapley_kernel():
     assert np.divide(per_coalition, kernel) == pytest.approx([1 / 4, 1 / 4])
 
 
-def masked_scores(name, x, masks):
-    """Return the scores of a model at x * mask, for masks of the input's shape."""
-    model = onnxplain.load(MODELS[name]())
-    x = np.array([x], dtype=np.float32)
-    labels = np.arange(x.size).reshape(x.shape)
-    game = onnxplain.Game(
-        model,
-        onnxplain.Sample({"x": x}),
-        onnxplain.Target("y", "y", (0,)),
-        onnxplain.Features(tuple(map(str, range(x.size))), {"x": labels}),
-        onnxplain.Baseline("zero", {"x": np.zeros_like(x)}),
-    )
-    return game(masks)
-
-
 def test_row_218_rise_over_all_masks_is_the_mean_score_given_the_pixel():
-    masks = (np.arange(16)[:, None] >> np.arange(4) & 1).astype(np.float32)
-    scores = masked_scores("x11 x22 + 2 x12 - x21", [[[1, 2], [3, 2]]], masks)
-    average = MaskAverage(4, 0.5)
-    average.add(masks, scores)
-    np.testing.assert_allclose(average.mean(), [1.5, 3, -0.5, 1.5], rtol=1e-6)
-    np.testing.assert_allclose(average.mean() - scores.mean(), [0.5, 2, -1.5, 0.5], rtol=1e-6)
-    given = [scores[masks[:, k] == 1].mean() for k in range(4)]
-    np.testing.assert_allclose(average.mean(), given, rtol=1e-6)
+    model = onnxplain.load(MODELS["x11 x22 + 2 x12 - x21"]())
+    x = np.array([[[[1, 2], [3, 2]]]], dtype=np.float32)
+    masks = (np.arange(16)[:, None] >> np.arange(4) & 1).reshape(16, 2, 2)
+    found = onnxplain.explain(model, x, "rise", target=0, masks=masks, baseline=0)
+    np.testing.assert_allclose(found.values["x"], [[[[1.5, 3], [-0.5, 1.5]]]], rtol=1e-6)
+    scores = model.predict({"x": x * masks[:, None].astype(np.float32)})["y"][:, 0]
+    given = [[scores[masks[:, i, j] == 1].mean() for j in (0, 1)] for i in (0, 1)]
+    np.testing.assert_allclose(found.values["x"], [[given]], rtol=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("coverage", "expected"), [(False, [0.933348, 1.02577, 0.952319]), (True, [0.77779, 0.85481, 0.595199])]
+    ("normalise", "expected"),
+    [("probability", [0.933348, 1.02577, 0.952319]), ("coverage", [0.77779, 0.85481, 0.595199])],
 )
-def test_row_219_rise_with_given_masks(coverage, expected):
-    masks = np.array([[1, 1, 0], [0, 1, 1], [1, 0, 1], [1, 1, 1], [0, 0, 1]], dtype=bool)
-    scores = masked_scores("sigmoid(x1 + 2 x2 - x3)", [1, 1, 1], masks)
-    np.testing.assert_allclose(scores, [0.952574, 0.731059, 0.5, 0.880797, 0.268941], rtol=2e-6)
-    average = MaskAverage(3, 0.5, coverage=coverage, centre=scores[3])
-    for part in np.split(np.arange(5), [2, 3]):
-        average.add(masks[part], scores[part])
-    np.testing.assert_allclose(average.mean(), expected, rtol=5e-6)
+@pytest.mark.parametrize("batch", [2, 8])
+def test_row_219_rise_with_given_masks(normalise, expected, batch):
+    model = onnxplain.load(MODELS["sigmoid(x1 + 2 x2 - x3)"]())
+    model.layout = Layout(1, 1, batch)
+    masks = [[1, 1, 0], [0, 1, 1], [1, 0, 1], [1, 1, 1], [0, 0, 1]]
+    settings = {"masks": masks, "normalise": normalise, "baseline": 0}
+    found = onnxplain.explain(model, np.ones((1, 3), np.float32), "rise", target="probability:0", **settings)
+    np.testing.assert_allclose(found.values["x"], [expected], rtol=5e-6)
+
+
+def test_row_228_given_orders_give_the_means_and_standard_errors_of_their_gains():
+    model, x = MODELS["x1 x2 + x2 x3 + x3"](), np.array([[1, 2, 3]], dtype=np.float32)
+    orders = [[0, 1, 2], [1, 2, 0], [2, 0, 1], [1, 0, 2]]
+    found = onnxplain.explain(model, x, "shapley-sampling", target=0, baseline=0, orders=orders)
+    np.testing.assert_allclose(found.values["x"], [[1, 2.5, 7.5]], rtol=1e-6)
+    np.testing.assert_allclose(found.standard_error["x"], [[0.57735, 1.89297, 1.5]], rtol=1e-5)
+    assert abs(found.gap) < 1e-9

@@ -55,7 +55,7 @@ def test_linear_model_does_not_take_missing_values_and_the_column_is_named(tmp_p
     (tmp_path / "rows.csv").write_text("a,b,c\n1,2,3\n1,,3\n")
     with pytest.raises(InputError, match="missing value in column 'b': the model gives no score without it") as caught:
         onnxplain.explain(model, f"{tmp_path}/rows.csv")
-    assert caught.value.where == f"{tmp_path}/rows.csv:1"
+    assert caught.value.where == f"{tmp_path}/rows.csv:1, line 3"
     assert "fill it in" in caught.value.tip
     with pytest.raises(InputError, match=r"input 'x' holds NaN at \[2\]") as caught:
         model.predict(np.array([[1, 2, 3], [1, 2, NAN]], np.float32))

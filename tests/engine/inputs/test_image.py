@@ -164,6 +164,7 @@ def test_integer_inputs_take_values_that_fit(tmp_path):
     [
         (NONE, np.int8, "from 0 to 255, which int8 cannot hold"),
         (PRESETS["unit"], np.uint8, "from 0 to 1, which uint8 cannot hold"),
+        (Preprocessing(size=(0, 0), scale=1e308, std=(1e-300,)), np.float32, "from 0 to inf, which float32 cannot"),
         (Preprocessing(size=(0, 0), mean=(1.0,)), np.uint8, "from -1 to 254, which uint8"),
         (Preprocessing(size=(0, 0), scale=1e4), np.float16, r"from 0 to 2.55e\+06, which float16"),
         (NONE, object, "input of type string"),
@@ -293,7 +294,7 @@ def test_the_pixel_limit_can_be_set(tmp_path):
 
 def test_a_thin_strip_may_not_grow_beyond_the_limit(tmp_path):
     path = saved(tmp_path, noise(1, 1000))
-    with pytest.raises(InputError, match=r"256000 x 256 pixels, more than the limit"):
+    with pytest.raises(InputError, match=r"256000 x 256 pixels, more than the limit of .*, once it is resized"):
         load_image(path, PRESETS["imagenet"], "NCHW", F32)
 
 

@@ -93,6 +93,9 @@ def test_a_layout_from_the_spec_overrides_the_shape(photo):
     inputs = [Info("image", ("N", "a", "b", "c"))]
     assert one(photo, inputs, spec_of(layout="NHWC")).feeds["image"].shape == (1, 20, 30, 3)
     assert one(photo, inputs, spec_of(layout="NCHW")).feeds["image"].shape == (1, 3, 20, 30)
+    swapped = refusal(photo, [Info("image", ("N", 3, 8, 12))], spec_of(layout="NHWC"))
+    assert "do not fit 'image': float32 (rows, 3, 8, 12) in the layout NHWC" in swapped
+    assert "correct the layout" in swapped
     assert "layout 'CHW' does not fit" in refusal(photo, inputs, spec_of(layout="CHW"))
 
 

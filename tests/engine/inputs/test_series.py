@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
+from onnxplain import Explanation
 from onnxplain.engine.errors import InputError, SettingError
 from onnxplain.engine.inputs.array import split_rows
 from onnxplain.engine.inputs.load import expand_sources, load_samples
-from onnxplain.engine.spec import InputSpec, ModelSpec, complete_spec, read_spec, write_spec
+from onnxplain.engine.render.signals import series_of
+from onnxplain.engine.scaling import scaling_of
+from onnxplain.engine.spec import InputSpec, ModelSpec, Scaling, complete_spec, read_spec, write_spec
 
 FLOAT, INT = np.dtype(np.float32), np.dtype(np.int64)
 
@@ -296,3 +299,96 @@ def test_spec_file_with_a_wrong_field_is_refused(tmp_path, line, words):
     with pytest.raises(SettingError, match=words) as caught:
         read_spec(path)
     assert "inputs.x" in caught.value.where
+
+
+SCALED = """
+[inputs.x]
+layout = "NCT"
+channels = ["a", "b"]
+[inputs.x.preprocessing]
+scale = 10
+mean = [1, -2]
+std = [2, 4]
+"""
+
+
+def described(folder, text):
+    (folder / "model.toml").write_text(text)
+    return read_spec(folder / "model.toml")
+
+
+def test_numbers_of_a_file_are_scaled_per_channel_and_drawn_as_they_were(csv, tmp_path):
+    found = described(tmp_path, SCALED)
+    sample = loaded(csv("b,a\n5,1\n" + "0,3\n" * 5), TWO, complete_spec(found, TWO))
+    np.testing.assert_array_equal(sample.feeds["x"][0, :, :2], [[(10 - 1) / 2, (30 - 1) / 2], [(50 + 2) / 4, 2 / 4]])
+    assert sample.preprocessing["scaling"] == {"scale": 10.0, "mean": (1.0, -2.0), "std": (2.0, 4.0)}
+    result = Explanation({"x": np.ones((1, 2, 6))}, "occlusion", {}, "0", 1.0, sample=sample)
+    np.testing.assert_allclose(series_of(result).signal[:, :2], [[1, 3], [5, 0]])
+    again = Explanation.load(result.save(tmp_path / "r.npz"))
+    np.testing.assert_allclose(series_of(again).signal[:, :2], [[1, 3], [5, 0]])
+
+
+def test_sound_is_scaled_after_resampling(wav, tmp_path):
+    text = '[inputs.x]\nlayout = "NCT"\nrate = 4000\n[inputs.x.preprocessing]\nmean = 0.25\nstd = 0.5\n'
+    sample = loaded(wav(np.full(800, 0.5, np.float32)), MONO, complete_spec(described(tmp_path, text), MONO))
+    assert sample.feeds["x"].shape == (1, 1, 400)
+    np.testing.assert_allclose(sample.feeds["x"][0, 0, 50:-50], 0.5, atol=1e-3)
+
+
+def test_arrays_are_taken_as_the_model_takes_them(tmp_path):
+    found = complete_spec(described(tmp_path, SCALED), TWO)
+    assert split_rows(np.ones((1, 2, 6)), TWO, spec=found)[0].feeds["x"].max() == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("scale = 10", "scale = 0", "must not be 0"),
+        ("std = [2, 4]", "std = [0, 4]", "must not be 0"),
+        ("std = [2, 4]", "std = [2, 4, 5]", "one per channel"),
+        ("mean = [1, -2]", "mean = []", "one per channel"),
+        ("mean = [1, -2]", "mean = [1, nan]", "number"),
+        ("mean = [1, -2]", 'mean = "imagenet"', "number"),
+        ("scale = 10", "scale = [1, 2]", "a number"),
+        ("scale = 10", "size = 10", "unknown key 'size'"),
+        ('channels = ["a", "b"]', 'channels = ["a", "b", "c"]', "for 2 channels, and 3 have names"),
+        ('layout = "NCT"', 'layout = "NCT"\nmodality = "array"', "mean has 2 values"),
+    ],
+)
+def test_scaling_that_makes_no_sense_is_refused(tmp_path, old, new, message):
+    with pytest.raises(SettingError, match=message) as told:
+        described(tmp_path, SCALED.replace(old, new))
+    assert "model.toml, inputs.x" in told.value.where
+
+
+def test_scaling_for_other_channels_than_the_series_has_is_refused(csv, tmp_path):
+    found = described(
+        tmp_path, SCALED.replace('channels = ["a", "b"]\n', "").replace("[1, -2]", "[1, 2, 3]").replace("[2, 4]", "2")
+    )
+    assert "for 3 channels, this series has 2" in refusal(csv(STEPS), TWO, complete_spec(found, TWO), SettingError)
+
+
+def test_scaling_is_written_and_read_back(tmp_path):
+    found = described(tmp_path, SCALED)
+    assert read_spec(write_spec(found, tmp_path / "again.toml")).inputs == found.inputs
+    bare = write_spec(spec(), tmp_path / "bare.toml")
+    assert '# [inputs."x".preprocessing]' in bare.read_text()
+    bare.write_text(bare.read_text().replace("# [", "[").replace("# scale", "scale").replace("# mean", "mean"))
+    assert read_spec(bare).inputs["x"].scaling == Scaling()
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        None,
+        [],
+        {"scale": 1},
+        {"scale": "1", "mean": [0], "std": [1]},
+        {"scale": 1, "mean": 0, "std": [1]},
+        {"scale": 1, "mean": [0], "std": [0]},
+        {"scale": 1, "mean": [True], "std": [1]},
+        {"scale": 1, "mean": [], "std": [1]},
+    ],
+)
+def test_hostile_scaling_in_a_file_is_left_out(kept):
+    assert scaling_of(kept) is None

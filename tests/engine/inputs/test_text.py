@@ -30,10 +30,11 @@ def test_text_fills_all_inputs_in_the_models_own_type(tmp_path):
     assert sample.feeds["attention_mask"].tolist() == [[1] * 9]
     assert sample.feeds["token_type_ids"].tolist() == [[0] * 9]
     assert sample.feeds["position_ids"].tolist() == [list(range(9))]
-    assert (sample.modality, sample.text, sample.text_input) == ("text", SENTENCE, "input_ids")
-    assert sample.tokens[:4] == ("[CLS]", "a", "won", "##der")
-    assert [SENTENCE[a:z] for a, z in sample.spans] == ["", "a", "won", "der", "ful", ",", "moving", "film", ""]
-    assert sample.preprocessing["stand_ins"] == {"mask": 4, "unk": 1, "pad": 0}
+    (text,) = sample.texts
+    assert (sample.modality, sample.text, text.input) == ("text", SENTENCE, "input_ids")
+    assert text.tokens[:4] == ("[CLS]", "a", "won", "##der")
+    assert [SENTENCE[a:z] for a, z in text.spans] == ["", "a", "won", "der", "ful", ",", "moving", "film", ""]
+    assert text.stand_ins == {"mask": 4, "unk": 1, "pad": 0}
     assert sample.source == f'"{SENTENCE}"'
 
 
@@ -42,8 +43,8 @@ def test_fixed_length_is_filled_up_with_padding_on_the_side_of_the_tokenizer(tmp
     sample = sample_of(path)
     assert sample.feeds["input_ids"].tolist() == [CODES + [0] * 3]
     assert sample.feeds["attention_mask"].tolist() == [[1] * 9 + [0] * 3]
-    assert sample.tokens[-3:] == ("", "", "")
-    assert sample.spans[-3:] == ((0, 0),) * 3
+    assert sample.texts[0].tokens[-3:] == ("", "", "")
+    assert sample.texts[0].spans[-3:] == ((0, 0),) * 3
     left = tokenizer()
     left.enable_padding(direction="left", pad_id=0, pad_token="[PAD]")  # noqa: S106 - no password
     left.save(str(tmp_path / "tokenizer.json"))
@@ -84,7 +85,7 @@ def test_longest_text_comes_from_spec_tokenizer_config_positions_or_shape(tmp_pa
     sample = sample_of(path, spec=spec)
     assert sample.feeds["input_ids"].tolist() == [[*CODES[:5], CODES[-1]]]
     assert sample.text == "a wonderful"
-    assert sample.preprocessing["left_off"] == 3
+    assert sample.preprocessing["texts"]["input_ids"]["left_off"] == 3
     assert "cut off after 6 tokens" in sample.notes[0]
     assert "3 more" in sample.notes[0]
     explained = onnxplain.explain(onnxplain.load(path, spec, device="cpu"), Text(SENTENCE), "ablation")
@@ -94,7 +95,7 @@ def test_longest_text_comes_from_spec_tokenizer_config_positions_or_shape(tmp_pa
 def test_text_that_fits_is_not_said_to_be_cut(tmp_path):
     sample = sample_of(written(tmp_path, token_model(), tokenizer(max_length=9)))
     assert sample.notes == ()
-    assert sample.preprocessing["left_off"] == 0
+    assert sample.preprocessing["texts"]["input_ids"]["left_off"] == 0
 
 
 def test_length_without_room_for_the_text_is_refused(tmp_path):
@@ -254,8 +255,8 @@ def test_model_that_takes_no_text_and_input_that_nothing_fills(tmp_path):
 def test_string_input_takes_the_text_as_it_is(tmp_path):
     sample = sample_of(written(tmp_path, string_model()))
     assert sample.feeds["text"].tolist() == [[SENTENCE]]
-    assert sample.tokens == ("a", "wonderful", ",", "moving", "film")
-    assert (sample.modality, sample.text_input) == ("text", "text")
+    assert sample.texts[0].tokens == ("a", "wonderful", ",", "moving", "film")
+    assert (sample.modality, sample.texts[0].input) == ("text", "text")
 
 
 def test_spec_of_a_text_is_written_and_read_back(tmp_path):

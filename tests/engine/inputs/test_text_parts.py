@@ -97,3 +97,24 @@ def test_spans_that_do_not_fit_are_refused(tokens, spans):
     check_spans("abc", ("abc",), ((0, 3),))
     with pytest.raises((ValueError, TypeError)):
         check_spans("abc", tokens, spans)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "\u092f\u0939 \u0939\u093f\u0928\u094d\u0926\u0940 \u0939\u0948\u0964",
+            ["\u092f\u0939", "\u0939\u093f\u0928\u094d\u0926\u0940", "\u0939\u0948", "\u0964"],
+        ),
+        ("\u0645\u064e\u0631\u0652 \u064a\u0627", ["\u0645\u064e\u0631\u0652", "\u064a\u0627"]),
+        ("\u05e9\u05c1\u05b8\u05dc \u05e2", ["\u05e9\u05c1\u05b8\u05dc", "\u05e2"]),
+        ("cafe\u0301 e\u0301", ["cafe\u0301", "e\u0301"]),
+        ("a \U0001f469\u200d\U0001f469\u200d\U0001f467!", ["a", "\U0001f469\u200d\U0001f469\u200d\U0001f467", "!"]),
+        ("\U0001f44d\U0001f3fd \U0001f44d\U0001f44d", ["\U0001f44d\U0001f3fd", "\U0001f44d\U0001f44d"]),
+        ("\U0001f1e9\U0001f1ea\U0001f1eb\U0001f1f7", ["\U0001f1e9\U0001f1ea", "\U0001f1eb\U0001f1f7"]),
+        ("\u2764\ufe0f?", ["\u2764\ufe0f", "?"]),
+        ("\u200d x", ["\u200d", "x"]),
+    ],
+)
+def test_vowel_signs_accents_and_pictures_of_several_characters_stay_whole(text, words):
+    assert [text[begin:end] for begin, end in words_in(text)] == words

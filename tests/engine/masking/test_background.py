@@ -101,7 +101,7 @@ def test_cell_that_is_no_number_is_named(make, tmp_path):
     model, sample = make(("x", np.zeros((1, 2), np.float32)), spec={"x": columns("a", "b")})
     with pytest.raises(InputError, match="'x' is not a number") as caught:
         read_rows(tmp_path / "rows.csv", masked_inputs(model, sample), model)
-    assert caught.value.where.endswith("rows.csv, row 1, column 'b'")
+    assert caught.value.where.endswith("rows.csv, line 3: row 1, column 'b'")
 
 
 def test_archive_holds_rows_by_input_name(make, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 import onnxplain
 from onnxplain import Baseline, SettingError, Text
 from onnxplain.engine.explain import samples_of
+from onnxplain.engine.inputs.sample import SplitText
 from onnxplain.engine.masking.choose import resolve_baseline, resolve_features
 from onnxplain.engine.masking.maskers import ClosingUp, Respelling, maskers_of
 from onnxplain.engine.masking.texts import names_of
@@ -136,9 +137,9 @@ def respelled(text, **options):
     from onnxplain.engine.inputs.text_parts import words_in
 
     spans = words_in(text)
-    sample = onnxplain.Sample({"text": np.array([[text]], dtype=object)}, text=text, spans=spans, text_input="text")
+    words = [text[a:z] for a, z in spans]
     instead = np.array([[options.get("instead", "")]], dtype=object)
-    return Respelling("text", sample.feeds["text"], instead, sample), [text[a:z] for a, z in spans]
+    return Respelling(np.array([[text]], dtype=object), instead, SplitText("text", text, tuple(words), spans)), words
 
 
 @pytest.mark.parametrize(
@@ -172,7 +173,7 @@ def test_word_in_place_of_absent_ones_is_a_baseline_by_input_name(tmp_path):
 
 def test_baseline_made_by_hand_is_kept_through_storage(tmp_path):
     model = onnxplain.load(written(tmp_path, string_model()), device="cpu")
-    empty = Baseline("nothing", {"text": np.array([[""]], dtype=object)}, removed=True)
+    empty = Baseline("nothing", {"text": np.array([[""]], dtype=object)}, removed=("text",))
     result = onnxplain.explain(model, Text("a dull film"), "ablation", target=1, baseline=empty)
     result.save(tmp_path / "r.npz")
     assert onnxplain.replay(onnxplain.Explanation.load(tmp_path / "r.npz")) == result

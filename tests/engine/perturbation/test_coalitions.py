@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onnxplain.engine.perturbation import coalitions
 from onnxplain.engine.perturbation.coalitions import design, pairs_of, stratum_mass
 
 seeds = st.integers(0, 2**32 - 1)
@@ -86,3 +87,15 @@ def test_hundreds_of_features_are_no_trouble():
     z = plan.sampled(0, 300)
     assert z.shape == (300, 700)
     assert len(np.unique(z, axis=0)) == 300
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 8, 13])
+@pytest.mark.parametrize("length", [1, 3, 1000])
+def test_few_features_are_listed_as_many_are_in_the_order_of_their_members(size, length, monkeypatch):
+    strata = range(1, size // 2 + 1)
+    quick = [[block.tolist() for block in coalitions._listed(size, s, length)] for s in strata]
+    monkeypatch.setattr(coalitions, "FEW", 0)
+    assert quick == [[block.tolist() for block in coalitions._listed(size, s, length)] for s in strata]
+    members = [[row.nonzero()[0].tolist() for row in np.array([r for b in blocks for r in b])] for blocks in quick]
+    assert members == [sorted(one) for one in members]
+    assert [len(one) for one in members] == [coalitions.pairs_of(size, s) for s in strata]

@@ -6,6 +6,8 @@ from scipy.special import comb
 
 import onnxplain
 from onnxplain import SettingError
+from onnxplain.engine.perturbation import kernel_shap
+from onnxplain.engine.perturbation.coalitions import design
 from onnxplain.engine.perturbation.exact_shapley import shapley_values
 from onnxplain.engine.perturbation.kernel_shap import KernelShap
 from onnxplain.engine.runtime import Layout
@@ -182,3 +184,25 @@ def test_thousands_of_features_are_refused():
     game = NumpyGame(lambda z: z.sum(axis=1), 5000)
     with pytest.raises(SettingError, match="at most 4096 features, not 5000"):
         explained(KernelShap(), game)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 6, 7])
+def test_what_whole_strata_add_to_the_regression_is_their_sum(size):
+    whole = design(size, 1 << size, np.random.default_rng(0))
+    summed = np.zeros((size, size))
+    for z, mass in whole.blocks(5):
+        p = z - z.mean(axis=1, keepdims=True)
+        summed += mass * (p.T @ p)
+    np.testing.assert_allclose(kernel_shap._of_strata(size, whole.enumerated), summed, atol=1e-14)
+
+
+def test_the_pairs_of_the_sample_before_are_taken_again_for_the_same_seed_only():
+    weights = np.random.default_rng(3).normal(size=(12, 12))
+
+    def values(seed):
+        game = NumpyGame(lambda z: np.tanh(np.einsum("bi,ij,bj->b", z, weights, z)), 12)
+        return explained(KernelShap(budget=400), game, seed=seed).feature_values.tolist()
+
+    first, second = values(0), values(1)
+    assert first != second
+    assert [values(1), values(1), values(0)] == [second, second, first]

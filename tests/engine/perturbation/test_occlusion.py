@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import TensorProto, helper
 
 import onnxplain
 from onnxplain import SettingError
@@ -11,6 +12,7 @@ from onnxplain.engine.perturbation.occlusion import _coalitions
 from onnxplain.engine.perturbation.windows import Windows
 from onnxplain.engine.runtime import Layout
 from oracles.graphs import MODELS, cv_of_two, random_convolutions, random_dense
+from small_graphs import model_of
 
 CONVOLUTIONS = onnxplain.load(random_convolutions(3))
 IMAGE = np.random.default_rng(4).normal(size=(1, 3, 9, 9)).astype(np.float32)
@@ -114,3 +116,14 @@ def test_coalitions_come_one_batch_at_a_time():
     assert sum(map(len, hidden)) == 43 * 43 + 4
     assert {int(n) for n in (~np.concatenate(hidden)).sum(axis=1)} == {64, 1}
     np.testing.assert_array_equal(~hidden[-1][-4:], np.eye(2504, dtype=bool)[-4:])
+
+
+def test_a_picture_without_channels_is_no_series_and_its_window_is_a_square():
+    nodes = [helper.make_node("ReduceSum", ["x", "axes"], ["y"], keepdims=0)]
+    shape = {"x": (TensorProto.FLOAT, ["n", 5, 5])}
+    proto = model_of(nodes, shape, {"y": (TensorProto.FLOAT, ["n"])}, {"axes": np.array([1, 2])})
+    x = np.zeros((1, 5, 5), np.float32)
+    x[0, 1, 1] = x[0, 3, 3] = 3
+    found = onnxplain.explain(proto.SerializeToString(), x, "occlusion", window=3, stride=1, baseline=0, overlap="sum")
+    expected = [[3, 6, 6, 3, 0], [6, 15, 18, 12, 3], [6, 18, 24, 18, 6], [3, 12, 18, 15, 6], [0, 3, 6, 6, 3]]
+    np.testing.assert_allclose(found.values["x"], [expected])

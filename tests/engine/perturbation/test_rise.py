@@ -9,7 +9,7 @@ from onnxplain import SettingError
 from onnxplain.engine.perturbation.rise import MaskAverage
 from onnxplain.engine.runtime import Layout
 from oracles.games import relu_game
-from oracles.graphs import random_convolutions, random_dense, token_sums
+from oracles.graphs import MODELS, random_convolutions, random_dense, token_sums
 
 CONVOLUTIONS = onnxplain.load(random_convolutions(3))
 IMAGE = np.random.default_rng(4).normal(size=(1, 3, 9, 9)).astype(np.float32)
@@ -178,3 +178,53 @@ def test_columns_that_belong_together_are_one_cell():
     scores = model.predict({"x": (kept * x).astype(np.float32)})["y"][:, 0].astype(np.float64)
     np.testing.assert_allclose(found.values["x"][0], scores @ kept / 250, rtol=1e-5)
     assert found.evaluations == 4
+
+
+def test_given_masks_of_one_input_leave_the_others_present():
+    model = onnxplain.load(MODELS["ML3"]())
+    feeds = {name: np.ones((1, 3), np.float32) * k for k, name in enumerate(("x1", "x2", "x3"), start=10)}
+    masks = np.array([[0.5, 1, 0], [1, 0, 0.25], [0, 0, 1]])
+    found = onnxplain.explain(model, feeds, "rise", target=0, baseline=0, masks={"x2": masks})
+    rows = {"x1": np.repeat(feeds["x1"], 3, 0), "x3": np.repeat(feeds["x3"], 3, 0), "x2": (masks * 11).astype("f")}
+    scores = next(iter(model.predict(rows).values()))[:, 0].astype(np.float64)
+    np.testing.assert_allclose(found.values["x2"], [scores @ masks / 1.5], rtol=1e-6)
+    assert list(found.values) == ["x2"]
+
+
+def test_masks_may_come_in_a_file(tmp_path):
+    masks = np.random.default_rng(0).random((6, 9, 9)).astype(np.float32)
+    np.save(tmp_path / "masks.npy", masks)
+    np.savez(tmp_path / "masks.npz", image=masks)
+    given = onnxplain.explain(CONVOLUTIONS, IMAGE, "rise", target=0, masks=masks)
+    whole = [str(tmp_path / name) for name in ("masks.npy", "masks.npz")]
+    for files in (*whole, {next(iter(given.values)): whole[0]}):
+        found = onnxplain.explain(CONVOLUTIONS, IMAGE, "rise", target=0, masks=files)
+        assert np.array_equal(found.values["image"], given.values["image"])
+    with pytest.raises(onnxplain.InputError, match="no such file"):
+        onnxplain.explain(CONVOLUTIONS, IMAGE, "rise", target=0, masks="many.npy")
+
+
+def test_given_masks_are_kept_for_a_replay(tmp_path):
+    masks = np.random.default_rng(0).random((6, 9, 9)).astype(np.float32)
+    found = onnxplain.explain(CONVOLUTIONS, IMAGE, "rise", target=0, baseline=0, masks=masks)
+    loaded = onnxplain.Explanation.load(found.save(tmp_path / "given.npz"))
+    assert loaded == found == onnxplain.replay(loaded, CONVOLUTIONS)
+    assert found.notes == ("6 masks",)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"masks": 1}, "rise.masks must be at least 2, not 1"),
+        ({"masks": np.ones((1, 9, 9))}, "rise.masks must be at least 2, not 1"),
+        ({"masks": np.ones((3, 8, 9))}, r"rise.masks of input 'image' \[3, 9, 9\] cannot have the shape \(3, 8, 9\)"),
+        ({"masks": np.ones((3, 9, 9)) * 2}, "rise.masks hold numbers from 0"),
+        ({"masks": {"picture": np.ones((3, 9, 9))}}, "'picture', which is not explained"),
+        ({"masks": np.ones((3, 9, 9)), "budget": 50}, "rise.budget is for random masks"),
+        ({"masks": [[1, 2], [3]]}, "rise.masks takes integer or array"),
+        ({"masks": "many"}, "rise.masks takes a number, an array, or a .npy or .npz file, not 'many'"),
+    ],
+)
+def test_masks_that_cannot_be_are_refused(settings, message):
+    with pytest.raises(SettingError, match=message):
+        onnxplain.explain(CONVOLUTIONS, IMAGE, "rise", target=0, **settings)

@@ -121,3 +121,17 @@ def test_budget_too_small_for_two_orders_is_refused():
     model, x, baseline = many_references()
     with pytest.raises(SettingError, match=r"shapley-sampling\.budget must be at least 37 for 9 features and 20 ref"):
         onnxplain.explain(model, x, "shapley-sampling", target=0, baseline=baseline, budget=36)
+
+
+@pytest.mark.parametrize(
+    ("orders", "message"),
+    [
+        ([[0, 1, 2]], r"at least 2 rows of 3 whole numbers, not an array \(1, 3\)"),
+        ([[0, 1], [1, 0]], "at least 2 rows of 3 whole numbers"),
+        ([[0, 1, 2], [0, 1, 1]], "holds the numbers 0 to 2 once"),
+        ([[0, 1, 2], [1, 2, 3]], "holds the numbers 0 to 2 once"),
+    ],
+)
+def test_orders_that_do_not_name_all_features_are_refused(orders, message):
+    with pytest.raises(SettingError, match=message):
+        onnxplain.explain(random_dense(0, 3), np.ones((1, 3), np.float32), "shapley-sampling", orders=orders)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from onnxplain import Analysis, InputError, SettingError
+from onnxplain.engine.render import analysis_section
 from onnxplain.engine.render.output import png, svg
 
 
@@ -162,3 +163,31 @@ def test_what_cannot_be_drawn_is_told():
         dataclasses.replace(bars(), picture="bar").plot()
     with pytest.raises(SettingError, match="top is how many are drawn"):
         bars().plot(top=0)
+
+
+def test_panels_may_have_scales_of_their_own():
+    found = curves()
+    found = dataclasses.replace(found, words=found.words | {"scale": "own", "across": "taken away, %"})
+    figure = found.plot()
+    limits = [axes.get_ylim() for axes in figure.axes]
+    assert limits[0] != limits[1]
+    for k, (low, high) in enumerate(limits):
+        means = found.arrays[f"mean/{k}"]
+        assert low < means.min() <= means.max() < high
+    assert texts(figure).count("taken away, %") == 2
+    assert any(label.get_text() for label in figure.axes[1].get_yticklabels())
+
+
+def test_a_page_has_the_ranked_listing_and_says_where_it_ends():
+    arrays = {"name": np.array([f"channel {k}" for k in range(150)]), "share": np.linspace(1, 0, 150)}
+    words = {"title": "what matters", "listing": "channels"}
+    found = Analysis(
+        "x", ("step",), ((1,), (None,)), arrays, listing=("name", "share"), words=words, notes=("made up",)
+    )
+    part = analysis_section(found)
+    assert part.png == b""
+    assert part.text == ("made up",)
+    first, second = part.tables
+    assert (first.caption, first.head, list(first.lines)) == ("", ("step",), [(1,), (None,)])
+    assert (second.caption, second.head) == ("channels, the first 100 of 150", ("name", "share"))
+    assert second.lines[99] == ("channel 99", pytest.approx(1 - 99 / 149))

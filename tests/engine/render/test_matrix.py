@@ -5,7 +5,7 @@ import pytest
 
 from onnxplain.engine.errors import SettingError
 from onnxplain.engine.explanation import Explanation
-from onnxplain.engine.inputs.sample import Sample
+from onnxplain.engine.inputs.sample import Sample, SplitText
 from onnxplain.engine.render import figure, png
 
 WORDS = ("[CLS]", "a", "$cat$", "sits")
@@ -14,7 +14,8 @@ MATRIX = np.array([[0.1, 0.2, 0.3, 0.4], [0.4, 0.3, 0.2, 0.1], [0.0, 0.5, 0.5, 0
 
 def explanation(method="attention-rollout", tokens=WORDS, **extras):
     values = {"ids": MATRIX[:1]}
-    sample = Sample({"ids": np.arange(4)[None]}, modality="text", tokens=tokens)
+    text = SplitText("ids", "", tokens, ((0, 0),) * len(tokens))
+    sample = Sample({"ids": np.arange(4)[None]}, modality="text", texts=(text,))
     given = extras or {"matrix": MATRIX, "rows": np.array([2]), "tokens": MATRIX[2]}
     return Explanation(values, method, {}, "0", 1.5, evaluations=1, extras=given, sample=sample)
 

@@ -1,5 +1,6 @@
 """Pictures of texts: colours that start at white, letters that can be read on them, lines that fit, text escaped."""
 
+import dataclasses
 import re
 from itertools import pairwise
 
@@ -8,10 +9,12 @@ import pytest
 from matplotlib.patches import Rectangle
 
 from onnxplain import Explanation, InputError, Sample, SettingError
+from onnxplain.engine.inputs.sample import SplitText
 from onnxplain.engine.inputs.text_parts import words_in
 from onnxplain.engine.palette import DARK, WHITE, ink_on, luminance, shade
-from onnxplain.engine.render import PageSection, page, section
+from onnxplain.engine.render import PageSection, page, section, side_by_side, text_in_common, texts_section
 from onnxplain.engine.render.output import png, svg
+from onnxplain.engine.render.reading_order import in_sight, is_from_right
 
 TEXT = "A <b>wonderful</b>, moving \"film\" & 'more' $x^2$ </span> \x1b[31m \u202e end"
 
@@ -21,7 +24,7 @@ def explanation(text=TEXT, values=None, method="kernel-shap", errors=None):
     words = tuple(text[a:z] for a, z in spans)
     found = np.linspace(-1, 1, len(words)) if values is None else np.asarray(values, dtype=float)
     feed = np.array([[text]], dtype=object)
-    sample = Sample({"t": feed}, "text", '"x"', text=text, tokens=words, spans=spans, text_input="t")
+    sample = Sample({"t": feed}, "text", '"x"', texts=(SplitText("t", text, words, spans),))
     return Explanation(
         {"t": np.array([[found.sum()]])},
         method,
@@ -130,7 +133,7 @@ def test_page_shows_the_words_as_spans_with_every_character_escaped(tmp_path):
     assert isinstance(found, PageSection)
     assert found.png == b""
     text = page("Texts", [found], tmp_path / "p.html").read_text(encoding="utf-8")
-    passage = re.search(r'<p class="passage">(.*?)</p>', text, re.DOTALL)[1]
+    passage = re.search(r'<p class="passage" dir="auto">(.*?)</p>', text, re.DOTALL)[1]
     assert re.sub(r"</?span[^>]*>", "", passage).startswith("A &lt;b&gt;wonderful&lt;/b&gt;, moving &quot;film&quot;")
     assert "\\x1b" in passage
     assert "\x1b" not in text
@@ -153,3 +156,89 @@ def test_page_falls_back_to_the_picture_where_the_mode_has_no_sign(tmp_path):
 def test_shades_get_darker_with_the_value():
     lights = [luminance(shade(share)) for share in np.linspace(0, 1, 30)]
     assert all(a > b for a, b in pairwise(lights))
+
+
+def together():
+    """Three explanations of one text: the same values at another scale, and of a method that has its own."""
+    values = np.array([-1.0, 0.0, 2.0])
+    return [explanation("down nothing up", values * scale, method) for scale, method in METHODS]
+
+
+METHODS = ((1, "kernel-shap"), (10, "occlusion"), (1, "rise"))
+
+
+def test_several_methods_are_passages_under_each_other_each_on_its_own_scale():
+    figure = side_by_side(together())
+    said = [t.get_text() for t in figure.texts]
+    assert [text for text in said if text in {"kernel-shap", "occlusion", "rise"}] == [
+        "kernel-shap",
+        "occlusion",
+        "rise",
+    ]
+    assert [t.get_text() for t in letters_of(figure)] == ["down", "nothing", "up"] * 3
+    rows = [boxes_of(figure)[start : start + 3] for start in (0, 3, 6)]
+    colours = [[box.get_facecolor()[:3] for box in row] for row in rows]
+    assert colours[0] == colours[1]
+    assert tuple(round(255 * c) for c in colours[0][2]) == shade(1)
+    assert tuple(round(255 * c) for c in colours[2][0]) != WHITE  # relative to the mean of 1/3
+    tops = [row[0].get_y() for row in rows]
+    assert tops == sorted(tops, reverse=True)
+    assert all(box.get_y() >= 0 and box.get_y() + box.get_height() <= 1 for row in rows for box in row)
+    assert any("colours end at ±20" in text for text in said)
+    assert png(figure)
+
+
+def test_page_shows_the_text_once_for_each_method(tmp_path):
+    found = together()
+    part = texts_section(found, text_in_common(found))
+    assert [name for name, _ in part.passages] == ["kernel-shap", "occlusion", "rise"]
+    assert [[place for _, place, _ in passage if place is not None] for _, passage in part.passages[:2]] == [
+        [-10, 0, 20]
+    ] * 2
+    written = page("t", [part], tmp_path / "p.html").read_text()
+    assert written.count('<p class="passage"') == 3
+    assert '<p class="of">occlusion</p>' in written
+    assert "occlusion ±20" in written
+
+
+def test_other_texts_and_texts_beside_something_else_are_not_put_together():
+    first, second = explanation("one two", [1.0, 2.0]), explanation("one three", [1.0, 2.0])
+    assert text_in_common([first, second]) == []
+    beside = dataclasses.replace(first, values={**first.values, "row": np.ones((1, 2))})
+    assert text_in_common([first, beside]) == []
+    with pytest.raises(SettingError, match="same features"):
+        side_by_side([first, second])
+
+
+def test_long_texts_share_the_room():
+    figure = side_by_side([explanation("word " * 900)] * 3)
+    assert "rest of the text is not drawn" in " ".join(t.get_text() for t in figure.texts)
+    assert figure.get_size_inches()[1] < 60
+
+
+@pytest.mark.parametrize(
+    ("reading", "seen"),
+    [
+        ("a b c", "a b c"),
+        ("\u05d0 \u05d1 \u05d2", "\u05d2 \u05d1 \u05d0"),
+        ("\u05d0 a b \u05d1", "\u05d1 a b \u05d0"),
+        ("a \u05d0 \u05d1 b", "a \u05d1 \u05d0 b"),
+        ("\u05d0 12 a b", "a b 12 \u05d0"),
+        ("\u05d0 a 12 \u05d1", "\u05d1 a 12 \u05d0"),
+        ("\u05d0 a , \u05d1", "\u05d1 , a \u05d0"),
+        ("! \u05d0 ?", "? \u05d0 !"),
+    ],
+)
+def test_words_stand_in_the_order_of_the_bidirectional_algorithm(reading, seen):
+    # With the space between them; as python-bidi's get_display gives it, letter by letter.
+    runs = [part for word in reading.split(" ") for part in (word, " ")][:-1]
+    order = in_sight(runs, from_right=is_from_right(reading))
+    assert "".join(runs[k] for k in order) == seen
+
+
+def test_text_from_the_right_begins_at_the_right_edge():
+    figure = explanation("\u05d0\u05d1 film \u05d2", [2.0, 1.0, -1.0]).plot()
+    first, second, third = boxes_of(figure)
+    assert first.get_x() < second.get_x() < third.get_x()
+    assert tuple(round(255 * c) for c in third.get_facecolor()[:3]) == shade(1)
+    assert third.get_x() + third.get_width() == pytest.approx(1 - 0.32 / 7.5, abs=0.01)
