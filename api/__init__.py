@@ -12,15 +12,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .engine.analyse import analyse as analyse
-    from .engine.analysis import Analysis as Analysis
+    from .engine.analyses.analyse import analyse as analyse
+    from .engine.analyses.analysis import Analysis as Analysis
+    from .engine.analyses.study import Study as Study
     from .engine.errors import CapabilityError as CapabilityError
     from .engine.errors import InputError as InputError
     from .engine.errors import ModelError as ModelError
     from .engine.errors import OnnxplainError as OnnxplainError
     from .engine.errors import PluginError as PluginError
     from .engine.errors import SettingError as SettingError
-    from .engine.evaluate import evaluate as evaluate
+    from .engine.evaluation.evaluate import evaluate as evaluate
     from .engine.explain import explain as explain
     from .engine.explanation import Explanation as Explanation
     from .engine.game import Game as Game
@@ -44,21 +45,20 @@ if TYPE_CHECKING:
     from .engine.registry import Plugin as Plugin
     from .engine.registry import plugins
     from .engine.registry import register as register
-    from .engine.replay import replay as replay
+    from .engine.results.replay import replay as replay
     from .engine.settings import Range as Range
     from .engine.spec import InputSpec as InputSpec
     from .engine.spec import ModelSpec as ModelSpec
     from .engine.spec import Preprocessing as Preprocessing
-    from .engine.study import Study as Study
     from .engine.target import Target as Target
 
     methods = plugins
 
 _ROOMS = {
-    "engine.analyse": ("analyse",),
-    "engine.analysis": ("Analysis",),
+    "engine.analyses.analyse": ("analyse",),
+    "engine.analyses.analysis": ("Analysis",),
     "engine.errors": ("CapabilityError", "InputError", "ModelError", "OnnxplainError", "PluginError", "SettingError"),
-    "engine.evaluate": ("evaluate",),
+    "engine.evaluation.evaluate": ("evaluate",),
     "engine.explain": ("explain",),
     "engine.explanation": ("Explanation",),
     "engine.game": ("Game",),
@@ -72,10 +72,10 @@ _ROOMS = {
     "engine.model": ("Model", "TensorSpec", "load"),
     "engine.problem": ("Problem",),
     "engine.registry": ("ACTIVATIONS", "DATA", "GRADIENT", "PREDICT", "Plugin", "register"),
-    "engine.replay": ("replay",),
+    "engine.results.replay": ("replay",),
     "engine.settings": ("Range",),
     "engine.spec": ("InputSpec", "ModelSpec", "Preprocessing"),
-    "engine.study": ("Study",),
+    "engine.analyses.study": ("Study",),
     "engine.target": ("Target",),
 }
 _HOMES = {name: (room, name) for room, names in _ROOMS.items() for name in names} | {

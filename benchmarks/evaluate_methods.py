@@ -17,10 +17,10 @@ from typing import Any
 import onnxplain
 from benchmarks import machine
 from onnxplain.engine import graph
-from onnxplain.engine.comparison import Comparison, identity_of
+from onnxplain.engine.evaluation.comparison import Comparison, identity_of
+from onnxplain.engine.evaluation.journal import Journal
+from onnxplain.engine.evaluation.maker import Maker
 from onnxplain.engine.explain import samples_of
-from onnxplain.engine.journal import Journal
-from onnxplain.engine.maker import Maker
 from onnxplain.engine.metrics.altered import altered
 from onnxplain.engine.metrics.chosen import chosen_metrics
 from onnxplain.engine.render import side_by_side

@@ -18,7 +18,7 @@ from .progress import bar
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..engine.analysis import Analysis, Cell
+    from ..engine.analyses.analysis import Analysis, Cell
 
 MOST_ROWS = 20
 MOST_LISTED = 10

@@ -24,10 +24,10 @@ from .reading import Named, samples_named, text_options
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from ..engine.comparison import Comparison, Failure
+    from ..engine.evaluation.comparison import Comparison, Failure
+    from ..engine.evaluation.journal import Journal
     from ..engine.explanation import Explanation
     from ..engine.inputs.sample import Sample
-    from ..engine.journal import Journal
     from ..engine.model import Model
 
 SAVED = ".npz"
@@ -138,7 +138,7 @@ command = evaluate_command
 
 def evaluate(request: Request) -> int:
     """Judge all inputs and return the exit code; what fails does not stop the rest."""
-    from ..engine.maker import CONTROLS
+    from ..engine.evaluation.maker import CONTROLS
     from ..engine.metrics.gates import check_gate, read_gate
 
     gates = [read_gate(text) for text in request.gate]
@@ -198,8 +198,8 @@ def _comparison(
     journals: ExitStack,
 ) -> Comparison:
     from .. import __version__
-    from ..engine.comparison import Comparison, identity_of
-    from ..engine.journal import Journal
+    from ..engine.evaluation.comparison import Comparison, identity_of
+    from ..engine.evaluation.journal import Journal
     from ..engine.metrics.chosen import chosen_metrics
 
     chosen = chosen_metrics([(name, settings[name]) for name in metrics])
@@ -227,15 +227,15 @@ def _tell_journal(journal: Journal) -> None:
 
 def _samples(model: Model, request: Request, unread: list[Failure]) -> Iterator[Sample]:
     """Yield the samples of all inputs; what cannot be read is put into ``unread``, and left out."""
-    from ..engine.comparison import Failure
+    from ..engine.evaluation.comparison import Failure
 
     return samples_named(model, request, lambda about, error: unread.append(Failure(about, "", "", error)))
 
 
 def _saved(methods: Sequence[str], model: Model) -> list[Explanation]:
     """Return the explanations that are named by their files, after checking that they are of this model."""
+    from ..engine.evaluation.maker import check_model
     from ..engine.explanation import Explanation
-    from ..engine.maker import check_model
 
     found = []
     for name in filter(is_file, methods):
@@ -249,7 +249,7 @@ def _saved(methods: Sequence[str], model: Model) -> list[Explanation]:
 
 def _own(explanations: Sequence[Explanation]) -> Iterator[Sample]:
     """Yield the inputs of saved explanations, each once: several methods may have explained the same."""
-    from ..engine.comparison import key_of
+    from ..engine.evaluation.comparison import key_of
 
     seen = set()
     for made in explanations:
@@ -260,7 +260,7 @@ def _own(explanations: Sequence[Explanation]) -> Iterator[Sample]:
 
 def _methods(request: Request, first: Sample, explanations: Sequence[Explanation]) -> dict[str, Any]:
     """Return the methods in their order: None for those that are named, what is there of those that come as files."""
-    from ..engine.maker import saved
+    from ..engine.evaluation.maker import saved
 
     there = saved(explanations)
     named = [name for name in request.method if not is_file(name)] or ([] if there else _default_methods(first))
@@ -278,7 +278,7 @@ def _default_methods(sample: Sample) -> list[str]:
 
 
 def _default_metrics(*, has_mask: bool) -> tuple[str, ...]:
-    from ..engine.evaluate import DEFAULT_LOCALISATION, DEFAULT_METRICS
+    from ..engine.evaluation.evaluate import DEFAULT_LOCALISATION, DEFAULT_METRICS
 
     return (*DEFAULT_METRICS, *(DEFAULT_LOCALISATION if has_mask else ()))
 

@@ -20,7 +20,7 @@ from .output import SCHEMA_VERSION, finite, heading, print_json, table
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ..engine.comparison import Comparison, Failure
+    from ..engine.evaluation.comparison import Comparison, Failure
     from ..engine.metrics.gates import Gate
     from ..engine.metrics.score import Score
     from .evaluate import Request

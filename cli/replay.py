@@ -14,7 +14,7 @@ from .model_argument import model_file
 from .output import print_json
 
 if TYPE_CHECKING:
-    from ..engine.analysis import Analysis
+    from ..engine.analyses.analysis import Analysis
     from ..engine.explanation import Explanation
 
 FIELDS = ("score", "baseline_score", "gap", "evaluations", "method", "settings", "target", "label", "notes")
@@ -40,8 +40,8 @@ def replay_command(result: str, model: str | None, data: str | None, labels: str
       onnxplain replay out/permutation-importance.npz --data rows.csv
     """
     from .. import Analysis, Explanation, replay
-    from ..engine.analysis import FORMAT
-    from ..engine.explanation_file import format_of
+    from ..engine.analyses.analysis import FORMAT
+    from ..engine.results.file import format_of
 
     saved: Explanation | Analysis
     again: Explanation | Analysis

@@ -75,14 +75,14 @@ class Explanation:
 
         Raises ``InputError`` where the file cannot be written.
         """
-        from .explanation_file import write
+        from .results.file import write
 
         return write(self, Path(path))
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Explanation:
         """Read a saved explanation. Raises ``InputError`` where it is damaged, hostile or of a newer version."""
-        from .explanation_file import read
+        from .results.file import read
 
         return read(Path(path))
 
@@ -91,8 +91,8 @@ class Explanation:
 
         Numbers that are not finite are null.
         """
-        from .explanation_file import header_of
         from .marked_text import marked_text
+        from .results.file import header_of
 
         document = header_of(self)
         document.pop("format")

@@ -15,9 +15,9 @@ from . import registry, settings
 from .errors import CapabilityError, OnnxplainError, SettingError, blaming, nearest, printable
 from .explanation import Explanation
 from .internals.behind import behind, only
-from .manifest import manifest_of, storable
 from .problem import Problem, Progress, Silence
-from .remarks import remarks
+from .results.manifest import manifest_of, storable
+from .results.remarks import remarks
 from .rows import native
 from .target import Target, resolve
 

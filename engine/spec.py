@@ -12,10 +12,10 @@ import numpy as np
 
 from .errors import SettingError, nearest, printable
 from .files import excerpt, inside
-from .labels import read_labels
 from .layout import infer_layout, sizes_by_letter
-from .scaling import Scaling
-from .spec_toml import Fields, read_toml, to_toml, write_spec
+from .specs.labels import read_labels
+from .specs.scaling import Scaling
+from .specs.toml import Fields, read_toml, to_toml, write_spec
 
 if TYPE_CHECKING:
     import os
@@ -324,7 +324,7 @@ def find_spec(model_path: str | os.PathLike[str]) -> ModelSpec | None:
     for candidate in (model_path.with_suffix(".toml"), model_path.with_name("onnxplain.toml")):
         if candidate.is_file():
             return read_spec(candidate)
-    from .hugging_face import from_hugging_face
+    from .specs.hugging_face import from_hugging_face
 
     folder = model_path.absolute().parent
     folders = [folder, folder.parent] if folder.name == "onnx" else [folder]

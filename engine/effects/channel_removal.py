@@ -16,9 +16,9 @@ from ..rows import first_row, has_rows
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from ..analyses.study import Study
     from ..graph import Channels
     from ..model import Model
-    from ..study import Study
     from .scores import Judge
 
 SAME = 1e-3  # relative to the largest output: how far the model with gates may be from the original one

@@ -13,7 +13,7 @@ from ..files import excerpt
 from ..masking.groups import one_hot_blocks, spec_groups
 
 if TYPE_CHECKING:
-    from ..study import Study
+    from ..analyses.study import Study
 
 FEW_VALUES = 4  # a column of numbers with no more values than these is taken for categories
 

@@ -16,7 +16,7 @@ from .outputs import THE_OUTPUT, outputs_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ..study import Study
+    from ..analyses.study import Study
     from .columns import Column
     from .outputs import Outputs
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from ..analysis import Analysis
+from ..analyses.analysis import Analysis
 from ..errors import SettingError
 from ..registry import DATA, PREDICT, register
 from ..settings import Range
@@ -15,7 +15,7 @@ from .curves import Curves, Grids, axes_of, centred, value_words
 from .partial_dependence import data_on
 
 if TYPE_CHECKING:
-    from ..study import Study
+    from ..analyses.study import Study
 
 
 @register(

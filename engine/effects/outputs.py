@@ -14,7 +14,7 @@ from ..rows import first_row
 from ..target import PROBABILITY, TOP, Target, resolve
 
 if TYPE_CHECKING:
-    from ..study import Study
+    from ..analyses.study import Study
 
 ALL = ("auto", "all")
 THE_OUTPUT = "the output"  # the name of the only number that a model gives

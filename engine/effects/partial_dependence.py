@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from ..analysis import Analysis
+from ..analyses.analysis import Analysis
 from ..errors import InputError, SettingError
 from ..registry import DATA, PREDICT, register
 from ..settings import Range
 from .curves import Curves, Grids, axes_of, centred, value_words
 
 if TYPE_CHECKING:
-    from ..study import Study
+    from ..analyses.study import Study
     from .curves import Axis
 
 BEHIND = 50  # curves of single rows that are kept for the picture

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from ..analysis import Analysis
+from ..analyses.analysis import Analysis
 from ..errors import InputError, SettingError
 from ..masking.groups import grouped
 from ..registry import DATA, PREDICT, register
@@ -18,9 +18,9 @@ from .scores import Judge
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ..analyses.study import Study
     from ..masking.features import Features
     from ..scorer import Scorer
-    from ..study import Study
 
 NEGLIGIBLE = 1e-12  # a loss that is perfect but for rounding
 

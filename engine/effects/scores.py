@@ -14,7 +14,7 @@ from .outputs import Outputs, all_outputs, outputs_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..study import Study
+    from ..analyses.study import Study
 
 TINY = np.finfo(np.float64).eps
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 
 from ..errors import SettingError
-from ..findings import of_features
 from ..registry import PREDICT, register
+from ..results.findings import of_features
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

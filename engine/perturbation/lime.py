@@ -9,9 +9,9 @@ import numpy as np
 
 from ..errors import SettingError
 from ..explanation import Explanation
-from ..findings import of_features
 from ..masking.features import TEXT_KINDS
 from ..registry import PREDICT, register
+from ..results.findings import of_features
 from ..scorer import Scorer
 from ..settings import Range
 from .local_fit import LocalFit, Regression

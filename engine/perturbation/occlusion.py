@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from ..findings import of_arrays, of_features
 from ..masking.features import elements
 from ..registry import PREDICT, register
+from ..results.findings import of_arrays, of_features
 from ..settings import Range
 from .axes import check_input_names, maskable, words_of
 from .windows import Windows, windows_over, words_window

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 
 from ..errors import SettingError, printable
-from ..findings import of_arrays, of_features
 from ..registry import PREDICT, register
+from ..results.findings import of_arrays, of_features
 from ..settings import Range
 from .axes import check_input_names, maskable, words_of
 from .given_masks import cut, given_masks, masks_of_words

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ..errors import SettingError
-from ..findings import of_features
 from ..registry import PREDICT, register
+from ..results.findings import of_features
 from ..settings import Range
 from .odd_pairs import PairScores, exact_values, ordered_pairs
 from .odd_quadrature import estimate

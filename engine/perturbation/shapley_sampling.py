@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 
 from ..errors import SettingError
-from ..findings import of_features
 from ..game import Game
 from ..registry import PREDICT, register
+from ..results.findings import of_features
 from ..settings import Range
 from .odd_pairs import exact_values
 from .permutations import CHECKED_EVERY, Mean, drawn_orders, gains

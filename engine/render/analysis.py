@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from ..analysis import Analysis
+    from ..analyses.analysis import Analysis
 
 TOP = {"bars": 20, "curves": 9, "surface": 1}
 

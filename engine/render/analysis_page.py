@@ -9,7 +9,7 @@ from .output import png
 from .page import PageSection, PageTable
 
 if TYPE_CHECKING:
-    from ..analysis import Analysis
+    from ..analyses.analysis import Analysis
 
 MOST_LINES = 100  # of a table; the file of the analysis has all
 

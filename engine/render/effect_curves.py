@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ..analysis import Analysis
+    from ..analyses.analysis import Analysis
 
 WIDE, HIGH = 2.6, 1.75  # inches of a panel
 ALONE = (4.6, 3.0)  # of the only one

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ..analysis import Analysis
+    from ..analyses.analysis import Analysis
 
 SIDE = 4.2  # inches
 SCALE = 0.75  # left of the plot: ticks and a name

@@ -12,7 +12,7 @@ from .page import PageSection, PageTable
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ..comparison import Failure
+    from ..evaluation.comparison import Failure
     from ..metrics.gates import Verdict
     from ..metrics.score import Score
 

@@ -16,7 +16,7 @@ from .wording import aligned, number, short
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ..analysis import Analysis
+    from ..analyses.analysis import Analysis
 
 ROW = 0.29  # inches
 THICKNESS = 0.62  # of a bar, in rows

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..scaling import scaling_of
+from ..specs.scaling import scaling_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -26,7 +26,7 @@ from onnxplain import (
     register,
 )
 from onnxplain.engine import registry
-from onnxplain.engine.findings import of_features
+from onnxplain.engine.results.findings import of_features
 from small_graphs import affine, model_of
 
 FLOAT = TensorProto.FLOAT

@@ -9,8 +9,8 @@ from onnx import TensorProto, helper
 
 import onnxplain
 from onnxplain import InputError, ModelError, register
-from onnxplain.engine.findings import of_features
 from onnxplain.engine.registry import unregister
+from onnxplain.engine.results.findings import of_features
 from small_graphs import model_of
 
 FLOAT = TensorProto.FLOAT

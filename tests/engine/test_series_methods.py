@@ -5,7 +5,7 @@ import pytest
 from scipy.io import wavfile
 
 from onnxplain import Explanation, SettingError, explain, load
-from onnxplain.engine.replay import replay
+from onnxplain.engine.results.replay import replay
 from onnxplain.engine.spec import InputSpec, ModelSpec
 from series_networks import FLOAT, burst, burst_detector, model_of, node, recurrent
 
@@ -97,7 +97,7 @@ def test_series_is_saved_loaded_and_replayed_to_the_bit(detector, tmp_path):
 
 
 def test_explanation_saved_before_there_were_series_is_read(detector, tmp_path):
-    from onnxplain.engine import explanation_file
+    from onnxplain.engine.results import file as explanation_file
 
     result = explain(detector, burst(), "ablation")
     with pytest.MonkeyPatch.context() as patch:

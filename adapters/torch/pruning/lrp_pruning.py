@@ -16,8 +16,8 @@ from ....engine.settings import Range
 from ..relevance.lrp import Preset as OfLrp
 
 if TYPE_CHECKING:
-    from ....engine.analysis import Analysis
-    from ....engine.study import Study
+    from ....engine.analyses.analysis import Analysis
+    from ....engine.analyses.study import Study
 
 Other = Literal["weight", "activation", "random"]
 Preset = Literal[OfLrp, "attn-lrp"]

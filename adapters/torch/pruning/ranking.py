@@ -23,9 +23,9 @@ from ....engine.target import Target, resolve
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ....engine.analyses.study import Study
     from ....engine.effects.scores import Judge
     from ....engine.graph import Channels
-    from ....engine.study import Study
     from ..rules import RuleSet
     from .lrp_pruning import LrpPruning
 

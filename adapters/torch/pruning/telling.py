@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ....engine.analysis import Analysis
+from ....engine.analyses.analysis import Analysis
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

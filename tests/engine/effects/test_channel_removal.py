@@ -8,9 +8,9 @@ from onnx import TensorProto, helper
 
 import onnxplain
 from onnxplain.engine import graph
+from onnxplain.engine.analyses.data import read_study
 from onnxplain.engine.effects.channel_removal import Removal
 from onnxplain.engine.effects.scores import Judge
-from onnxplain.engine.study_data import read_study
 from small_graphs import model_of
 
 RNG = np.random.default_rng(7)

@@ -11,8 +11,8 @@ from onnxplain.engine.errors import InputError, SettingError
 from onnxplain.engine.inputs.array import split_rows
 from onnxplain.engine.inputs.load import expand_sources, load_samples
 from onnxplain.engine.render.signals import series_of
-from onnxplain.engine.scaling import scaling_of
 from onnxplain.engine.spec import InputSpec, ModelSpec, Scaling, complete_spec, read_spec, write_spec
+from onnxplain.engine.specs.scaling import scaling_of
 
 FLOAT, INT = np.dtype(np.float32), np.dtype(np.int64)
 

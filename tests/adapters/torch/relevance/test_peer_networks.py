@@ -57,6 +57,14 @@ def trio(request):
     return module, loaded(exported_with_norms(module, x)), x
 
 
+def assert_alike(found, expected, trio, *, rtol=0.0, atol):
+    """Compare, ``atol`` in parts of the largest value; EfficientNet-Lite0 may have units within rounding of a kink."""
+    if any(isinstance(m, n.ReLU6) for m in trio[0].modules()):
+        lite0.assert_alike(found, expected, rtol=rtol, atol=atol)
+    else:
+        np.testing.assert_allclose(found, expected, rtol=rtol, atol=atol * float(expected.abs().max()))
+
+
 def explained(trio, method, **settings):
     return onnxplain.explain(trio[1], trio[2].numpy(), method, target=f"y[{TARGET}]", **settings).values["x"]
 
@@ -100,7 +108,7 @@ def test_presets_are_the_composites_of_zennit(zennit, trio, preset, merge):
     rules = "sum=zero, pool=zero" if merge else "sum=zero, pool=zero, batch-norm=pass"
     found = explained(trio, "lrp", preset=preset, merge=merge, rules=rules, **bounds)
     # Shares of sums that are nearly zero make more of the rounding of merged weights.
-    np.testing.assert_allclose(found, expected, rtol=5e-3, atol=1e-3 * float(expected.abs().max()))
+    assert_alike(found, expected, trio, rtol=5e-3, atol=1e-3)
 
 
 class Clipped(n.ReLU):
@@ -132,7 +140,7 @@ def test_rectified_gradients_are_those_of_captum(attr, trio, method):
         warnings.simplefilter("ignore")
         expected = getattr(attr, method)(for_captum(trio[0])).attribute(trio[2], target=TARGET).detach()
     own = {"GuidedBackprop": "guided-backprop", "Deconvolution": "deconvnet"}[method]
-    np.testing.assert_allclose(explained(trio, own), expected, atol=1e-4 * float(expected.abs().max()))
+    assert_alike(explained(trio, own), expected, trio, atol=1e-4)
 
 
 def test_deeplift_is_that_of_captum(attr, trio):
@@ -140,5 +148,5 @@ def test_deeplift_is_that_of_captum(attr, trio):
         warnings.simplefilter("ignore")
         expected = attr.DeepLift(for_captum(trio[0])).attribute(trio[2], 0 * trio[2], target=TARGET).detach()
     found = explained(trio, "deeplift", baseline=0.0)
-    np.testing.assert_allclose(found, expected, atol=1e-3 * float(expected.abs().max()))
+    assert_alike(found, expected, trio, atol=1e-3)
     assert found.sum() == pytest.approx(float(expected.sum()), rel=1e-4)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import SettingError, printable
-from .files import excerpt, read_json, read_text
+from ..errors import SettingError, printable
+from ..files import excerpt, read_json, read_text
 
 if TYPE_CHECKING:
     import os

@@ -15,22 +15,22 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from . import runtime
-from .errors import InputError, SettingError, printable
-from .explanation import brief
-from .masking.baselines import Baseline
-from .masking.features import Features
-from .settings import plain
-from .spec import InputSpec, ModelSpec, Preprocessing, Scaling
-from .target import Target
+from ...engine import runtime
+from ..errors import InputError, SettingError, printable
+from ..explanation import brief
+from ..masking.baselines import Baseline
+from ..masking.features import Features
+from ..settings import plain
+from ..spec import InputSpec, ModelSpec, Preprocessing, Scaling
+from ..target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from .explanation import Explanation
-    from .model import Model
-    from .problem import Problem
-    from .registry import Plugin
+    from ..explanation import Explanation
+    from ..model import Model
+    from ..problem import Problem
+    from ..registry import Plugin
 
 SETTING_FILES = {".csv", ".npy", ".npz", ".png", ".toml", ".tsv"}
 MOST = {"workers": 1024, "threads": 1024, "batch": 65_536}  # of a layout that is believed

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import SettingError
+from ..errors import SettingError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

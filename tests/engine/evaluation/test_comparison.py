@@ -8,10 +8,10 @@ import pytest
 
 import onnxplain
 from onnxplain import InputError
-from onnxplain.engine.comparison import Comparison, identity_of, ranked
+from onnxplain.engine.evaluation.comparison import Comparison, identity_of, ranked
+from onnxplain.engine.evaluation.journal import Identity, Journal
 from onnxplain.engine.explain import samples_of
 from onnxplain.engine.game import Game
-from onnxplain.engine.journal import Identity, Journal
 from onnxplain.engine.memory import Memories
 from onnxplain.engine.metrics.chosen import chosen_metrics
 from onnxplain.engine.metrics.score import Score
@@ -234,7 +234,7 @@ def test_methods_are_compared_with_each_other_and_not_with_controls(model, sampl
 
 def test_an_input_that_fails_for_one_method_stays_in_its_place_so_that_gates_compare_the_same_inputs(model, samples):
     """An explanation of the second of three inputs only: the others fail, and no other input's numbers move there."""
-    from onnxplain.engine.maker import saved
+    from onnxplain.engine.evaluation.maker import saved
     from onnxplain.engine.metrics.gates import judged, read_gate
 
     made = onnxplain.explain(model, samples[1], "occlusion", window=2)

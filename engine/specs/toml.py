@@ -8,13 +8,13 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import SettingError, nearest, printable
-from .files import excerpt, read_text
+from ..errors import SettingError, nearest, printable
+from ..files import excerpt, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from .spec import InputSpec, ModelSpec, Preprocessing
+    from ..spec import InputSpec, ModelSpec, Preprocessing
 
 SPEC_LIMIT = 1 << 20  # bytes
 

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .errors import InputError, printable
+from ..errors import InputError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -130,7 +130,7 @@ class Journal:
 
     def _write_all(self, lines: list[str]) -> None:
         """Write the file anew, whole: the header, and the results that were kept."""
-        from .home import write_whole
+        from ..home import write_whole
 
         header = _line({"format": FORMAT, "version": VERSION})
         try:

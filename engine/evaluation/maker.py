@@ -11,23 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import InputError, printable
-from .explain import explain_sample
-from .explanation import Explanation
-from .manifest import Recipe, revived
-from .masking.label_maps import fitting
-from .masking.layout import chosen as chosen_input
-from .masking.layout import masked_inputs
-from .metrics.masks import Mask, placed_mask
-from .metrics.trial import Trial
-from .problem import Progress, Silence
-from .rows import native
-from .settings import plain
-from .target import Target, resolve
+from ..errors import InputError, printable
+from ..explain import explain_sample
+from ..explanation import Explanation
+from ..masking.label_maps import fitting
+from ..masking.layout import chosen as chosen_input
+from ..masking.layout import masked_inputs
+from ..metrics.masks import Mask, placed_mask
+from ..metrics.trial import Trial
+from ..problem import Progress, Silence
+from ..results.manifest import Recipe, revived
+from ..rows import native
+from ..settings import plain
+from ..target import Target, resolve
 
 if TYPE_CHECKING:
-    from .inputs.sample import Sample
-    from .model import Model
+    from ..inputs.sample import Sample
+    from ..model import Model
 
 CONTROLS = ("random", "edges")
 NUMBERS = "given"  # the method's name where attributions came as numbers

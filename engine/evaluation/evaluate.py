@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import InputError, SettingError, printable
-from .explain import Inputs, samples_of
-from .explanation import Explanation
+from ..errors import InputError, SettingError, printable
+from ..explain import Inputs, samples_of
+from ..explanation import Explanation
+from ..metrics.chosen import Metrics, chosen_metrics, measured
+from ..metrics.masks import Mask, check_mask, is_box, mask_for
+from ..model import Model, load
 from .maker import CONTROLS, Maker, control, has_picture
-from .metrics.chosen import Metrics, chosen_metrics, measured
-from .metrics.masks import Mask, check_mask, is_box, mask_for
-from .model import Model, load
 
 if TYPE_CHECKING:
     import os
 
-    from .metrics.score import Reading, Score
-    from .problem import Progress
+    from ..metrics.score import Reading, Score
+    from ..problem import Progress
 
 DEFAULT_METRICS = ("deletion", "insertion", "mu-fidelity", "sparseness")
 DEFAULT_LOCALISATION = ("pointing-game", "relevance-mass")

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import InputError, printable
-from .explanation import Explanation
-from .home import write_whole
-from .inputs.array_file import MAX_BYTES, RATIO_FREE, WRITE_ARRAYS, read_arrays
-from .inputs.sample import Sample, SplitText
-from .inputs.text_parts import check_spans
-from .inputs.tokenizer import check_stand_ins
-from .settings import plain
+from ..errors import InputError, printable
+from ..explanation import Explanation
+from ..home import write_whole
+from ..inputs.array_file import MAX_BYTES, RATIO_FREE, WRITE_ARRAYS, read_arrays
+from ..inputs.sample import Sample, SplitText
+from ..inputs.text_parts import check_spans
+from ..inputs.tokenizer import check_stand_ins
+from ..settings import plain
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from onnxplain import Explanation, InputError
-from onnxplain.engine import explanation_file, home
+from onnxplain.engine import home
+from onnxplain.engine.results import file as explanation_file
 from sample_explanations import everything, simple
 
 

@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import registry, runtime, settings
-from .errors import SettingError, blaming, printable
-from .explanation import brief
-from .manifest import own_version, storable
-from .model import Model, load
-from .problem import Silence
-from .question import check_capability
-from .settings import plain
-from .study_data import read_study
+from ...engine import registry, runtime, settings
+from ..errors import SettingError, blaming, printable
+from ..explanation import brief
+from ..model import Model, load
+from ..problem import Silence
+from ..question import check_capability
+from ..results.manifest import own_version, storable
+from ..settings import plain
+from .data import read_study
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ..problem import Progress
     from .analysis import Analysis
-    from .problem import Progress
     from .study import Study
 
 

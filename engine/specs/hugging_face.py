@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from .errors import SettingError, printable
-from .files import excerpt, read_json
+from ..errors import SettingError, printable
+from ..files import excerpt, read_json
+from ..spec import HUGGING_FACE_INPUT, InputSpec, ModelSpec, Preprocessing
 from .labels import LABEL_FILE_LIMIT, labels_from
-from .spec import HUGGING_FACE_INPUT, InputSpec, ModelSpec, Preprocessing
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,28 +11,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import CapabilityError, OnnxplainError
+from ..errors import CapabilityError, OnnxplainError
+from ..memory import Memories
+from ..metrics.chosen import measured
+from ..metrics.masks import check_mask, mask_for
+from ..metrics.score import Reading, Score, undefined
+from ..results.manifest import Recipe
+from ..settings import plain
 from .journal import Identity
 from .maker import CONTROLS, Maker, Saved, control, has_picture, written
-from .manifest import Recipe
-from .memory import Memories
-from .metrics.chosen import measured
-from .metrics.masks import check_mask, mask_for
-from .metrics.score import Reading, Score, undefined
-from .settings import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from .explanation import Explanation
-    from .inputs.sample import Sample
+    from ..explanation import Explanation
+    from ..inputs.sample import Sample
+    from ..metrics.chosen import Chosen
+    from ..metrics.masks import Mask
+    from ..metrics.trial import Trial
+    from ..model import Model
+    from ..problem import Progress
+    from ..target import Target
     from .journal import Journal
-    from .metrics.chosen import Chosen
-    from .metrics.masks import Mask
-    from .metrics.trial import Trial
-    from .model import Model
-    from .problem import Progress
-    from .target import Target
 
 
 LONGEST_NAME = 4096  # of a file

@@ -5,18 +5,18 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from . import registry, settings
+from ...engine import registry, settings
+from ..errors import InputError, printable
+from ..results.manifest import Opening, layout_of, revived, whole, whole_manifest
+from ..results.replay import as_then, reopened
 from .analyse import digest, manifest_of, studied, study_of
-from .errors import InputError, printable
-from .manifest import Opening, layout_of, revived, whole, whole_manifest
-from .replay import as_then, reopened
 from .study import Layouts
 
 if TYPE_CHECKING:
     import os
 
+    from ..model import Model
     from .analysis import Analysis
-    from .model import Model
 
 
 def replay_analysis(

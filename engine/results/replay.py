@@ -7,19 +7,19 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from .analysis import Analysis
-from .errors import InputError, printable
-from .explain import explain_sample, samples_of
+from ..analyses.analysis import Analysis
+from ..errors import InputError, printable
+from ..explain import explain_sample, samples_of
+from ..model import Model, load
+from ..spec import ModelSpec
 from .manifest import Opening, Recipe, revived
-from .model import Model, load
-from .spec import ModelSpec
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
 
-    from .explanation import Explanation
-    from .runtime import Layout
+    from ..explanation import Explanation
+    from ..runtime import Layout
 
 
 @overload
@@ -45,7 +45,7 @@ def replay(
     Raises ``InputError`` where the model or the data are others.
     """
     if isinstance(result, Analysis):
-        from .analysis_replay import replay_analysis
+        from ..analyses.replay import replay_analysis
 
         return replay_analysis(result, model, data, labels)
     return _replayed(result, model)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .errors import printable
-from .masking.baselines import Baseline
+from ..errors import printable
+from ..masking.baselines import Baseline
 
 if TYPE_CHECKING:
-    from .problem import Problem
+    from ..problem import Problem
 
 
 def remarks(problem: Problem) -> tuple[str, ...]:

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .explanation import Explanation
-from .masking.features import TEXT_KINDS, qualified
-from .masking.groups import table_columns
-from .masking.layout import masked_inputs
+from ..explanation import Explanation
+from ..masking.features import TEXT_KINDS, qualified
+from ..masking.groups import table_columns
+from ..masking.layout import masked_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .game import Game
-    from .problem import Problem
+    from ..game import Game
+    from ..problem import Problem
 
 # Kinds of features worth naming one by one.
 NAMED = {"columns", "groups", "grid", "superpixels", "channels", "inputs", "labels", "windows", *TEXT_KINDS}

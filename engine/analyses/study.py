@@ -9,25 +9,25 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from .errors import InputError, SettingError, nearest, printable
-from .inputs.array import split_rows
-from .masking.choose import resolve_features
-from .masking.layout import masked_inputs
-from .problem import Silence
-from .rows import has_rows, leading, native
-from .scorer import Scorer
+from ..errors import InputError, SettingError, nearest, printable
+from ..inputs.array import split_rows
+from ..masking.choose import resolve_features
+from ..masking.layout import masked_inputs
+from ..problem import Silence
+from ..rows import has_rows, leading, native
+from ..scorer import Scorer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ..inputs.sample import Sample
+    from ..masking.features import Features
+    from ..masking.layout import MaskedInput
+    from ..model import Model
+    from ..problem import Progress
+    from ..runtime import Layout
+    from ..target import Target
     from .analysis import Analysis
-    from .inputs.sample import Sample
-    from .masking.features import Features
-    from .masking.layout import MaskedInput
-    from .model import Model
-    from .problem import Progress
-    from .runtime import Layout
-    from .target import Target
 
 
 @dataclass

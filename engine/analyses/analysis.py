@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import InputError, printable
-from .explanation import brief
-from .explanation_file import SCHEMA_VERSION, name_of, read_parts, with_arrays, without_arrays, write_arrays
-from .settings import plain
+from ..errors import InputError, printable
+from ..explanation import brief
+from ..results.file import SCHEMA_VERSION, name_of, read_parts, with_arrays, without_arrays, write_arrays
+from ..settings import plain
 
 if TYPE_CHECKING:
     import os
@@ -127,13 +127,13 @@ class Analysis:
 
     def plot(self, **options: Any) -> Figure:
         """Return a matplotlib figure of the kind that ``picture`` names; see ``render.analysis.figure``."""
-        from .render.analysis import figure
+        from ..render.analysis import figure
 
         return figure(self, **options)
 
     def _repr_png_(self) -> bytes | None:
         """Show the picture in a notebook."""
-        from .render import png
+        from ..render import png
 
         return None if self.picture == "none" else png(self.plot())
 

@@ -11,24 +11,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import InputError, nearest, printable
-from .explain import samples_of
-from .files import excerpt, existing_file
-from .inputs.acceptance import check_missing
-from .inputs.array import check_feeds, may_miss
-from .inputs.array_file import read_arrays
-from .inputs.load import expand_sources
-from .inputs.rows import Rows, missing_rows, split_source
-from .inputs.sample import Sample
-from .inputs.table import LABEL_COLUMNS, load_rows, load_values
-from .inputs.table_file import TableFile, open_table
-from .rows import first_row, has_rows, leading
+from ..errors import InputError, nearest, printable
+from ..explain import samples_of
+from ..files import excerpt, existing_file
+from ..inputs.acceptance import check_missing
+from ..inputs.array import check_feeds, may_miss
+from ..inputs.array_file import read_arrays
+from ..inputs.load import expand_sources
+from ..inputs.rows import Rows, missing_rows, split_source
+from ..inputs.sample import Sample
+from ..inputs.table import LABEL_COLUMNS, load_rows, load_values
+from ..inputs.table_file import TableFile, open_table
+from ..rows import first_row, has_rows, leading
 from .study import Study
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .model import Model
+    from ..model import Model
 
 TABLES = (".csv", ".tsv")
 ARRAYS = (".npy", ".npz")
