@@ -17,6 +17,9 @@ import onnxplain
 from benchmarks import machine
 from benchmarks.networks import NETWORKS
 from benchmarks.twin import compared, exported, problems_of
+from onnxplain.adapters.torch.attention import transformer_attribution
+from onnxplain.adapters.torch.attention.attn_lrp import AttnLrp
+from onnxplain.adapters.torch.attention.conservative_lrp import ConservativeLrp
 from onnxplain.adapters.torch.gradient.slopes import Slopes
 from onnxplain.adapters.torch.relevance.differences import rules_of
 from onnxplain.adapters.torch.relevance.lrp import Lrp
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from onnxplain.engine.problem import Problem
 
 ABOUT = "wall time of a pass under rules / forward and backward of the twin; medians of alternating pairs"
+ATTENTIVE = ("ViT-Tiny", "BERT block")
 LOW, HIGH = -6.0, 6.0  # of inputs drawn from a normal distribution and cut there
 
 
@@ -41,7 +45,8 @@ def main(pairs: int = 7, rows: int = 2) -> list[dict[str, Any]]:
         torch.set_num_threads(model.threads)
         problems = problems_of(model, batch)
         slopes = Slopes.of(problems)
-        for what, rules in rule_sets(problems[0]).items():
+        sets = rule_sets(problems[0]) | (attention_sets(problems[0]) if name in ATTENTIVE else {})
+        for what, rules in sets.items():
             flow = Flow(dataclasses.replace(slopes, rules=rules))
             at_zero = (
                 {n: torch.zeros_like(v) for n, v in slopes.values.items()} if what.startswith("deeplift") else None
@@ -76,6 +81,15 @@ def rule_sets(problem: Problem) -> dict[str, RuleSet]:
         "lrp epsilon-gamma-box": Lrp(preset="epsilon-gamma-box", **bounds).rule_set(problem),
         "guided-backprop": RuleSet("guided-backprop", guided, flow="gradient", merge=False),
         "deeplift": rules_of("rescale"),
+    }
+
+
+def attention_sets(problem: Problem) -> dict[str, RuleSet]:
+    """Return the sets of rules for transformers."""
+    return {
+        "attn-lrp": AttnLrp().rule_set(problem),
+        "conservative-lrp": ConservativeLrp().rule_set(problem),
+        "transformer-attribution": transformer_attribution.rule_set(problem),
     }
 
 
