@@ -16,16 +16,6 @@ X = np.array([[1.0, 2.0, -1.0, 0.5]], dtype=np.float32)
 WEIGHTS = (4, 2, 1, -1)
 
 
-@pytest.fixture(scope="module")
-def digits():
-    return onnxplain.load(onnxplain.models.path("digits-cnn"))
-
-
-@pytest.fixture(scope="module")
-def pictures():
-    return [str(p) for p in onnxplain.models.samples("digits-cnn")[:3]]
-
-
 def test_several_inputs_are_averaged_with_an_interval(digits, pictures):
     (score,) = onnxplain.evaluate(digits, pictures, "occlusion", ["deletion"], window=2)
     assert len(score.samples) == 3

@@ -12,16 +12,6 @@ from oracles.graphs import linear, model, random_convolutions, random_dense, tri
 IMAGE = np.random.default_rng(0).random((1, 1, 5, 5)).astype(np.float32)
 
 
-@pytest.fixture(scope="module")
-def digits():
-    return onnxplain.load(onnxplain.models.path("digits-cnn"))
-
-
-@pytest.fixture(scope="module")
-def zero():
-    return next(str(p) for p in onnxplain.models.samples("digits-cnn"))
-
-
 def test_pixel_flipping_stops_at_its_share():
     (score,) = onnxplain.evaluate(triple_sum(), IMAGE, IMAGE[0, 0], [("pixel-flipping", {"share": 0.4})], target=0)
     x, y = score.curve

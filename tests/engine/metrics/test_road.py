@@ -88,16 +88,6 @@ def test_what_is_left_stays_and_a_grey_picture_stays_grey():
     np.testing.assert_allclose(imputed(np.full((12, 9, 1), 0.3), removed), 0.3)
 
 
-@pytest.fixture(scope="module")
-def digits():
-    return onnxplain.load(onnxplain.models.path("digits-cnn"))
-
-
-@pytest.fixture(scope="module")
-def zero():
-    return next(str(p) for p in onnxplain.models.samples("digits-cnn"))
-
-
 def test_the_most_relevant_pixels_cost_more_than_the_least_relevant_ones(digits, zero):
     metrics = {"road": {}}
     (most,) = onnxplain.evaluate(digits, zero, "occlusion", metrics, window=2)

@@ -7,26 +7,12 @@ import pytest
 from onnx import helper
 
 import onnxplain
+from metric_scores import value
 from onnxplain import CapabilityError, SettingError
 from onnxplain.engine.target import resolve
 from oracles.graphs import linear, linear_classes, model, random_convolutions
 
 X = np.array([[1.0, 2.0, -1.0, 0.5]], dtype=np.float32)
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return onnxplain.load(onnxplain.models.path("digits-cnn"))
-
-
-@pytest.fixture(scope="module")
-def zero():
-    return next(str(p) for p in onnxplain.models.samples("digits-cnn"))
-
-
-def value(onnx, x, method, metric, settings=None, target="top", **given):
-    (score,) = onnxplain.evaluate(onnx, x, method, [(metric, settings or {})], target=target, **given)
-    return score
 
 
 @pytest.mark.parametrize("background", [True, False])
