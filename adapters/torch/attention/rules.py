@@ -71,32 +71,6 @@ class Values:
 
 
 @dataclass(frozen=True)
-class Positive:
-    """``R_i = sum_j (a_i w_ij)^+ / sum_i (a_i w_ij)^+ R_j``: as z-plus, but biases take no part.
-
-    Chefer et al. 2021, arXiv:2012.09838, eq. 5.
-    """
-
-    def back(self, site: Site) -> Back:
-        """Share among positive contributions."""
-        if site.linear is None:
-            raise unfit(self, site, "it is for linear maps")
-        positive, negative = site.linear.positive, site.linear.negative
-
-        def shared(m: Moment) -> Sequence[torch.Tensor]:
-            plus, minus = m.x.clamp_min(0), m.x.clamp_max(0)
-            s = share(m.R[0], negative.of(minus).add_(positive.of(plus)))
-            (to_plus,), (to_minus,) = positive.back(s, m.xs), negative.back(s, m.xs)
-            return [plus.mul_(to_plus).addcmul_(minus, to_minus)]
-
-        return shared
-
-    def __str__(self) -> str:
-        """Name."""
-        return "positive"
-
-
-@dataclass(frozen=True)
 class Balanced:
     """Of a sum ``x + y`` each part gets ``x / (x + y) R``, scaled so that the sizes of their sums add up to that of R.
 

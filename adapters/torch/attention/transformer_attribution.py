@@ -52,15 +52,16 @@ class TransformerAttribution:
 
 def rule_set(problem: Problem) -> RuleSet:
     """Return the rules that relevance of attention weights is made by."""
-    from ..rules import Epsilon, Exact, Half, Pass, RuleSet
-    from .rules import Balanced, Positive, Scaled, norm_rules
+    from ..rules import AlphaBeta, Epsilon, Exact, Half, Pass, RuleSet
+    from .rules import Balanced, Scaled, norm_rules
 
+    positive = AlphaBeta(1.0, 0.0, bias=False)  # Chefer et al. 2021, eq. 5
     return RuleSet(
         "transformer-attribution",
         (
             *norm_rules(problem),
-            ("conv", Positive()),
-            ("dense", Positive()),
+            ("conv", positive),
+            ("dense", positive),
             ("linear", Epsilon(0.0)),
             ("sum", Balanced()),
             ("activation", Pass()),
