@@ -108,8 +108,7 @@ def shown(scores: Sequence[Score], controls: Sequence[str]) -> list[str]:
     head, *rows = _ranked(scores, controls, width)
     lines: list[str] = []
     for metric, mine in wording.by_metric(scores):
-        ends = ", ".join(part for part in (wording.good_end(mine[0]), wording.reach(mine[0])) if part)
-        opening = textwrap.wrap(f"{metric}: {wording.meaning(metric)} ({ends})", width or WIDTH)
+        opening = textwrap.wrap(f"{metric}: {wording.meaning(metric)} ({wording.ends(mine[0])})", width or WIDTH)
         lines += [heading(metric) + opening[0].removeprefix(metric), *opening[1:], head]
         lines += [rows.pop(0) for _ in mine]
         lines += _matrix(*wording.agreement(mine, controls), width)
@@ -132,18 +131,7 @@ def _ranked(scores: Sequence[Score], controls: Sequence[str], width: int) -> lis
     from ..engine.metrics import wording
 
     places = [place for _, mine in wording.by_metric(scores) for place in wording.places(mine)]
-    rows = [
-        (
-            place,
-            f"{score.method} (control)" if score.method in controls else score.method,
-            wording.value(score),
-            wording.spread(score),
-            wording.inputs(score),
-            str(score.evaluations),
-            f"{score.seconds:.2f}",
-        )
-        for place, score in zip(places, scores, strict=True)
-    ]
+    rows = [wording.line(place, score, controls) for place, score in zip(places, scores, strict=True)]
     for columns in range(len(HEAD), NEEDED - 1, -1):
         lines = table(HEAD[:columns], [row[:columns] for row in rows], right=RIGHT).split("\n")
         if not width or max(map(len, lines)) <= width:

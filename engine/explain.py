@@ -26,10 +26,8 @@ from .rows import has_rows, leading, native
 from .settings import settings_of
 
 if TYPE_CHECKING:
-    from .explanation import Explanation
     from .inputs.rows import Refused
     from .problem import Progress
-    from .target import Target
 
 One = np.ndarray | Text | str | os.PathLike[str]
 Inputs = One | Mapping[str, One] | Sample | Sequence[Any]
@@ -82,34 +80,6 @@ def _smoothed(smooth: str, method: str, given: Mapping[str, Any]) -> dict[str, A
         )
     mine = {name: value for name, value in given.items() if name in own - inner - {"of", "settings"}}
     return mine | {"of": method, "settings": {name: value for name, value in given.items() if name not in mine}}
-
-
-def explain_sample(
-    model: Model,
-    sample: Sample,
-    method: str,
-    target: str | int | Target = "top",
-    wrt: str | None = None,
-    seed: int = 0,
-    progress: Progress | None = None,
-    given: Mapping[str, Any] | None = None,
-) -> Explanation:
-    """Explain one sample; the whole result, with settings and manifest."""
-    return explain_samples(model, [sample], method, target, wrt, seed, progress, given)[0]
-
-
-def explain_samples(
-    model: Model,
-    samples: Sequence[Sample],
-    method: str,
-    target: str | int | Target = "top",
-    wrt: str | None = None,
-    seed: int = 0,
-    progress: Progress | None = None,
-    given: Mapping[str, Any] | None = None,
-) -> list[Explanation]:
-    """Explain samples one after the other, or those of equal shapes at once where the method can."""
-    return Question.of(model, method, target, wrt, seed, progress, given).answers(samples)
 
 
 def samples_of(

@@ -83,6 +83,10 @@ class Question:
                     waiting.extendleft([place] for place in reversed(places))  # one by one: which is it?
         return [found[place] for place in sorted(found)]
 
+    def answer(self, sample: Sample) -> Explanation:
+        """Explain one sample; the whole result, with settings and manifest."""
+        return self.answers([sample])[0]
+
     def _problem(self, sample: Sample) -> Problem:
         explainer = self.explainer
         return Problem(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from .errors import SettingError, nearest, printable
 from .files import excerpt, inside
 from .layout import infer_layout, sizes_by_letter
 from .specs.labels import read_labels
-from .specs.scaling import Scaling
+from .specs.scaling import Scaling, contradiction
 from .specs.toml import Fields, read_toml, to_toml, write_spec
 
 if TYPE_CHECKING:
@@ -92,11 +91,7 @@ class Preprocessing:
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) not in (1, COLOURS[self.colour]):
                 return f"{name} has {len(values)} values, colour {self.colour} has {COLOURS[self.colour]}"
-        if not all(math.isfinite(value) for value in (self.scale, *self.mean, *self.std)):
-            return "scale, mean and std must be finite"
-        if self.scale == 0 or 0 in self.std:
-            return "scale and std must not be 0"
-        return ""
+        return contradiction(self.scale, self.mean, self.std)
 
 
 PRESETS = {

@@ -12,7 +12,6 @@ _ROLES = {"attention_mask": "mask", "input_mask": "mask", "token_type_ids": "typ
 _ROLES |= {"position_ids": "positions"}
 _CODES = ("input_ids", "token_ids")
 _BARE = {"mask": "mask"}  # words that mean something else in longer names
-_BARE_CODES = ("ids", "tokens")
 _WORDS = "|".join((*_CODES, *_ROLES))
 _NAME = re.compile(rf"(?P<before>(?:.*[._-])?)(?P<word>{_WORDS})(?P<after>(?:[._-].*)?)", re.DOTALL)
 
@@ -28,17 +27,6 @@ def companion(name: str) -> str:
     base = _base(name)
     found = _NAME.fullmatch(base)
     return _BARE.get(base, "") if found is None else _ROLES.get(found["word"], "")
-
-
-def takes_codes(name: str) -> bool:
-    """Say whether an input takes codes of tokens, by its name alone.
-
-    >>> [takes_codes(n) for n in ("input_ids", "decoder_input_ids", "input_ids.1", "tokens", "attention_mask")]
-    [True, True, True, True, False]
-    """
-    base = _base(name)
-    found = _NAME.fullmatch(base)
-    return base in _BARE_CODES if found is None else found["word"] in _CODES
 
 
 def is_of_tokens(name: str) -> bool:

@@ -5,19 +5,17 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-import platform
 import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...engine import registry, runtime, settings
+from .. import registry, settings
 from ..errors import SettingError, blaming, printable
-from ..explanation import brief
 from ..model import Model, load
 from ..problem import Silence
 from ..question import check_capability
-from ..results.manifest import own_version, storable
+from ..results.manifest import circumstances, storable
 from ..settings import plain
 from .data import read_study
 
@@ -94,13 +92,7 @@ def studied(study: Study, analyst: Any) -> Analysis:
 def manifest_of(study: Study, plugin: registry.Plugin, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a reader wants to know of how the result was made, and what it takes to make it again."""
     model = study.model
-    return {
-        "onnxplain": own_version(),
-        "model_path": str(model.path) if model.path else "",
-        "model_digest": model.digest,
-        "opset": model.opsets,
-        "device": model.device.name,
-        "threads": model.threads,
+    return circumstances(model, plugin, given) | {
         "spec": plain(dataclasses.asdict(model.spec)),  # with its labels: those of the data may be names of classes
         "seed": study.seed,
         "target": study.target,
@@ -109,10 +101,6 @@ def manifest_of(study: Study, plugin: registry.Plugin, given: Mapping[str, Any])
         "data_rows": study.count,
         "data_digest": digest(study),
         "labels": study.labels is not None,
-        "settings_given": brief(dict(given)),
-        "plugin": f"{plugin.package}:{plugin.factory.__module__}.{plugin.factory.__qualname__}",
-        "versions": {"python": platform.python_version(), "numpy": np.__version__, **runtime.versions()},
-        "machine": f"{platform.system()} {platform.machine()}",
     }
 
 

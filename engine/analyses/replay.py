@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from ...engine import registry, settings
+from .. import registry, settings
 from ..errors import InputError, printable
 from ..results.manifest import Opening, layout_of, revived, whole, whole_manifest
 from ..results.replay import as_then, reopened

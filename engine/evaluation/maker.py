@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError, printable
-from ..explain import explain_sample
 from ..explanation import Explanation
 from ..masking.label_maps import fitting
 from ..masking.layout import chosen as chosen_input
@@ -20,6 +19,7 @@ from ..masking.layout import masked_inputs
 from ..metrics.masks import Mask, placed_mask
 from ..metrics.trial import Trial
 from ..problem import Progress, Silence
+from ..question import Question
 from ..results.manifest import Recipe, revived
 from ..rows import native
 from ..settings import plain
@@ -100,7 +100,7 @@ class Maker:
         self, model: Model, sample: Sample, target: Target, seed: int, progress: Progress | None = None
     ) -> Explanation:
         """Explain a sample by this method."""
-        return explain_sample(model, sample, self.method, target, self.wrt, seed, progress, self.settings)
+        return Question.of(model, self.method, target, self.wrt, seed, progress, self.settings).answer(sample)
 
 
 @dataclass(frozen=True)

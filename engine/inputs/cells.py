@@ -66,7 +66,7 @@ class Column:
     def _number(self, text: str) -> Any:
         if text in self.categories:
             code = self.categories.index(text)
-            if _is_plain(text) and float(text) != code:
+            if is_number(text) and float(text) != code:
                 raise _NotHeldError(
                     f"'{excerpt(text)}' is the name of category {code} and a number: which is meant is not clear"
                 )
@@ -108,7 +108,7 @@ class Column:
             return "fill it in first"
         if self.categories:
             return nearest(text[:200], self.categories)
-        decimal = text.count(",") == 1 and _is_plain(text.replace(",", "."))
+        decimal = text.count(",") == 1 and is_number(text.replace(",", "."))
         return "decimals need a point, not a comma" if decimal else ""
 
 
@@ -121,7 +121,8 @@ def _largest(dtype: np.dtype[Any]) -> float:
     return float(np.finfo(dtype).max)
 
 
-def _is_plain(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Say whether Python reads a text as a number."""
     try:
         float(text)
     except ValueError:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..files import excerpt
+from .cells import is_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,7 +99,7 @@ def _check(names: list[str], where: str, expected: set[str]) -> None:
         raise InputError("the header of this file cannot be read", where=where)
     if "" in names:
         raise _nameless(names.index(""), len(names), where)
-    numbers = sum(map(_is_number, names))
+    numbers = sum(map(is_number, names))
     counted = len(names) > 1 and names == [str(k) for k in range(len(names))]  # as pandas names columns without names
     if 2 * numbers > len(names) and not counted and expected.isdisjoint(names):
         raise InputError(
@@ -123,11 +124,3 @@ def _nameless(place: int, count: int, where: str) -> InputError:
     else:
         tip = "name it, or remove it"
     return InputError(f"column {place} has no name in the header", where=where, tip=tip)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

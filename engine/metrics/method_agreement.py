@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 
 from ..errors import CapabilityError, InputError, SettingError
-from ..explain import explain_sample
 from ..explanation import Explanation
 from ..masking.label_maps import as_array
+from ..question import Question
 from ..registry import PREDICT, register
 from .score import Reading, undefined
 from .similarity import Comparing, likeness
@@ -67,7 +67,7 @@ class MethodAgreement(Comparing):
         named = self.others.items() if isinstance(self.others, Mapping) else enumerate(_listed(self.others))
         for name, one in named:
             if isinstance(one, str):
-                made = explain_sample(trial.model, trial.sample, one, trial.target, None, trial.seed)
+                made = Question.of(trial.model, one, trial.target, seed=trial.seed).answer(trial.sample)
                 trial.ledger.rows += made.evaluations
                 yield one, trial.map_of(made)
             elif isinstance(one, Explanation):

@@ -35,6 +35,24 @@ def reach(score: Score) -> str:
     return f"at least {low:g}" if math.isfinite(low) else ""
 
 
+def ends(score: Score) -> str:
+    """Return which end is good and the range: ``lower is better, 0 to 1``."""
+    return ", ".join(part for part in (good_end(score), reach(score)) if part)
+
+
+def line(place: str, score: Score, controls: Sequence[str]) -> tuple[str, str, str, str, str, str, str]:
+    """Return a line of a table: place, method, value, interval, inputs, evaluations, seconds."""
+    return (
+        place,
+        f"{score.method} (control)" if score.method in controls else score.method,
+        value(score),
+        spread(score),
+        inputs(score),
+        str(score.evaluations),
+        f"{score.seconds:.2f}",
+    )
+
+
 def meaning(metric: str) -> str:
     """Return what a metric says, in a sentence without its end; empty where it does not tell."""
     found: str = getattr(find(metric, "metric").factory, "meaning", "")

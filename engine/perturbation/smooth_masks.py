@@ -49,11 +49,6 @@ class Grid:
         pairs = zip(self.sizes, self.cells, strict=True)
         return tuple(h if self.smooth or n == h else h + 1 for n, h in pairs)
 
-    @property
-    def hard(self) -> bool:
-        """True where every mask is made of zeros and ones."""
-        return self.whole or not self.smooth
-
     def enlarged(self, bits: np.ndarray, shifts: np.ndarray) -> np.ndarray:
         """Turn grids (B, *drawn) into masks (B, *sizes), float32, given shifts (B, axes) in [0, 1) of a cell.
 

@@ -40,21 +40,8 @@ def _gates(verdicts: Sequence[Verdict]) -> PageSection:
 
 
 def _metric(name: str, scores: Sequence[Score], controls: Sequence[str]) -> PageSection:
-    first = scores[0]
-    said = wording.meaning(name)
-    ends = ", ".join(part for part in (wording.good_end(first), wording.reach(first)) if part)
-    lines = [
-        (
-            place,
-            f"{score.method} (control)" if score.method in controls else score.method,
-            wording.value(score),
-            wording.spread(score),
-            wording.inputs(score),
-            score.evaluations,
-            f"{score.seconds:.2f}",
-        )
-        for place, score in zip(wording.places(scores), scores, strict=True)
-    ]
+    said, ends = wording.meaning(name), wording.ends(scores[0])
+    lines = [wording.line(*ranked, controls) for ranked in zip(wording.places(scores), scores, strict=True)]
     tables = [PageTable("", HEAD, lines)]
     head, rows = wording.agreement(scores, controls)
     tables += [PageTable("how alike methods are, each with each", head, rows)] if rows else []

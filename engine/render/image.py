@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 SIDE = 3.7  # inches of a panel's longer side
 GAP = 0.3
 BAR = 0.15  # width of the colour bar
-GROUND = 0.86  # grey behind the colour bar: about that of a greyed picture
 DARKEST = 0.58  # grey of black in a greyed picture
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
 NARROWEST = 5.5  # inches of a sheet that has to hold the text below the map

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from ...engine import runtime
+from .. import runtime
 from ..errors import InputError, SettingError, printable
 from ..explanation import brief
 from ..masking.baselines import Baseline
@@ -54,15 +54,9 @@ def manifest_of(
     variant = solved.model.variant((target.tensor,), solved.sample.feeds)
     layout = solved.model.runner(target, solved.sample.feeds).layout
     session = variant.session(layout.threads)
-    return {
-        "onnxplain": own_version(),
-        "model_path": str(model.path) if model.path else "",
-        "model_digest": model.digest,
-        "opset": model.opsets,
-        "device": model.device.name,
+    return circumstances(model, plugin, given) | {
         "provider": session.provider,
         "optimised": session.optimised,
-        "threads": model.threads,
         "layout": dataclasses.asdict(layout),
         "batching": variant.batching,
         "spec": _written_spec(model),
@@ -72,9 +66,21 @@ def manifest_of(
         "target_tensor": target.tensor,
         "target_index": list(target.index),
         "target_space": target.space,
+        "preprocessing": problem.sample.preprocessing,
+    }
+
+
+def circumstances(model: Model, plugin: Plugin, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what any result was made with: versions, machine, model, plug-in, and the settings that were given."""
+    return {
+        "onnxplain": own_version(),
+        "model_path": str(model.path) if model.path else "",
+        "model_digest": model.digest,
+        "opset": model.opsets,
+        "device": model.device.name,
+        "threads": model.threads,
         "settings_given": brief(dict(given)),
         "plugin": f"{plugin.package}:{plugin.factory.__module__}.{plugin.factory.__qualname__}",
-        "preprocessing": problem.sample.preprocessing,
         "versions": {"python": platform.python_version(), "numpy": np.__version__, **runtime.versions()},
         "machine": f"{platform.system()} {platform.machine()}",
     }

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, overload
 
 from ..analyses.analysis import Analysis
 from ..errors import InputError, printable
-from ..explain import explain_sample, samples_of
+from ..explain import samples_of
 from ..model import Model, load
+from ..question import Question
 from ..spec import ModelSpec
 from .manifest import Opening, Recipe, revived
 
@@ -59,9 +60,8 @@ def _replayed(explanation: Explanation, model: Model | str | os.PathLike[str] | 
     with as_then(source, recipe.opening, recipe.layout):
         (sample,) = samples_of(source, explanation.sample)
         settings = {n: revived(v) for n, v in explanation.settings.items()}
-        again = explain_sample(
-            source, sample, explanation.method, recipe.target, recipe.wrt, recipe.seed, None, settings
-        )
+        asked = Question.of(source, explanation.method, recipe.target, recipe.wrt, recipe.seed, given=settings)
+        again = asked.answer(sample)
     return dataclasses.replace(again, manifest=again.manifest | {"target": recipe.asked})
 
 

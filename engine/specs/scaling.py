@@ -11,6 +11,8 @@ import numpy as np
 from ..errors import SettingError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 
@@ -37,11 +39,7 @@ class Scaling:
         """Say what is wrong with the fields; empty if nothing is."""
         if not self.mean or not self.std or len({1, len(self.mean), len(self.std)}) > 2:
             return f"mean has {len(self.mean)} values and std {len(self.std)}; it is one, or one per channel"
-        if not all(math.isfinite(value) for value in (self.scale, *self.mean, *self.std)):
-            return "scale, mean and std must be finite"
-        if self.scale == 0 or 0 in self.std:
-            return "scale and std must not be 0"
-        return ""
+        return contradiction(self.scale, self.mean, self.std)
 
     @property
     def channels(self) -> int:
@@ -74,3 +72,10 @@ def scaling_of(kept: Any) -> Scaling | None:
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, list | tuple)
+
+
+def contradiction(scale: float, mean: Sequence[float], std: Sequence[float]) -> str:
+    """Say why numbers cannot be scaled by these; empty if they can."""
+    if not all(math.isfinite(value) for value in (scale, *mean, *std)):
+        return "scale, mean and std must be finite"
+    return "scale and std must not be 0" if scale == 0 or 0 in std else ""
