@@ -8,11 +8,14 @@ Takes hours on two cores with all methods; it goes on where it was stopped. ``py
 from __future__ import annotations
 
 import argparse
+import csv
 import dataclasses
 import json
 import shutil
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 import onnxplain
 from benchmarks import machine
@@ -30,6 +33,7 @@ from onnxplain.engine.target import resolve
 
 MODEL = "efficientnet-lite0"
 FOLDER = Path(__file__).parent / "results" / "evaluation"
+BOXES = Path(__file__).with_name("photograph_boxes.csv")  # drawn by hand, in pixels of the model's input
 ABOUT = "EfficientNet-Lite0 on labelled photographs: mean over photographs with 95 % intervals"
 SKIPPED = {"random", "edges", "conductance", "internal-influence", "gradient-x-activation", "activation"}
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -52,9 +56,20 @@ METRICS: dict[str, dict[str, Any]] = {
     "sensitivity-n": {"features": "grid:14"},
     "occlusion-rank-correlation": {},
     "average-drop": {},
+    "average-gain": {},
     "average-increase": {},
+    "monotonicity": {},
+    "faithfulness-correlation": {},
+    "faithfulness-estimate": {},
+    "non-sensitivity": {},
+    "completeness": {},
+    "pointing-game": {},
+    "relevance-mass": {},
+    "relevance-rank": {},
+    "iou": {},
     "sparseness": {},
     "entropy": {},
+    "effective-size": {},
 }
 CASCADE: dict[str, dict[str, Any]] = {"parameter-randomisation": {"stages": 8}}
 MODES = {"rise": "centred", "saliency": "magnitude", "guided-backprop": "magnitude", "grad-cam": "positive"}
@@ -102,7 +117,7 @@ def _run(
     settings = {method: SETTINGS.get(method, {}) for method in methods}
     identity = identity_of(model, settings, chosen, target="top", seed=0, version=onnxplain.__version__)
     journal = Journal(folder / "results.jsonl", identity)
-    comparison = Comparison(model, settings, chosen, journal=journal)
+    comparison = Comparison(model, settings, chosen, mask=_masks(), journal=journal)
     for k, photograph in enumerate(photographs, 1):
         for sample in samples_of(model, photograph):
             comparison.add(sample)
@@ -117,6 +132,20 @@ def _run(
     (folder / "scores.json").write_text(json.dumps([s.to_json() for s in scores], indent=1), encoding="utf-8")
     print("written:", save(curves(scores), folder / "curves.png"))
     print("written:", machine.write(f"evaluate-{name}", rows, ABOUT))
+
+
+def _masks() -> Path:
+    """Write a mask for each photograph, true in the boxes round all objects of its class; return their folder."""
+    folder = FOLDER / "masks"
+    folder.mkdir(parents=True, exist_ok=True)
+    masks: dict[str, np.ndarray] = {}
+    with BOXES.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            x0, y0, x1, y1 = (int(row[name]) for name in ("x0", "y0", "x1", "y1"))
+            masks.setdefault(row["photograph"], np.zeros((224, 224), bool))[y0:y1, x0:x1] = True
+    for name, mask in masks.items():
+        np.save(folder / f"{name}.npy", mask)
+    return folder
 
 
 def _pictures(model: onnxplain.Model, photograph: str, methods: list[str]) -> None:
