@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BLOCK = 1024  # rows in memory at a time as float64
+SUMMED_AT_A_TIME = 64  # rows, about
 NEGLIGIBLE = 1e-12  # of a column's spread: below it nothing is left that other columns do not explain
 
 
@@ -47,6 +48,7 @@ class LocalFit:
 
     def __init__(self, size: int) -> None:
         self.size = size
+        self.count = 0  # rows taken in
         self._mass = 0.0
         self._x = np.zeros(size)  # sum of w x
         self._y = 0.0  # sum of w y, scores counted from ``_zero``
@@ -54,12 +56,25 @@ class LocalFit:
         self._xy = np.zeros(size)
         self._zero: float | None = None
         self._kept: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self._waiting: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
     def add(self, x: np.ndarray, weights: np.ndarray, scores: np.ndarray) -> None:
         """Take in rows (B, M), booleans or numbers, with their weights (B,) and scores (B,)."""
         if self._zero is None:
             self._zero = float(scores[0])  # scores may be large beside their spread
-        y, wide = scores - self._zero, x.astype(np.float64)
+        self._waiting.append((x, weights, scores - self._zero))
+        before = self.count // SUMMED_AT_A_TIME
+        self.count += len(scores)
+        if self.count // SUMMED_AT_A_TIME > before:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Add the rows that wait to the sums: one by one that would take as long as to mask them."""
+        if not self._waiting:
+            return
+        x, weights, y = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
+        self._waiting.clear()
+        wide = x.astype(np.float64)
         weighted = wide * weights[:, None]
         self._mass += float(weights.sum())
         self._x += weighted.sum(axis=0)
@@ -68,13 +83,9 @@ class LocalFit:
         self._xy += weighted.T @ y
         self._kept.append((np.packbits(x, axis=1) if x.dtype == np.bool_ else x, weights, y))
 
-    @property
-    def count(self) -> int:
-        """The number of rows taken in."""
-        return sum(len(y) for _, _, y in self._kept)
-
     def solve(self, how: Regression) -> Surrogate:
         """Choose columns, fit them, and look at the residuals."""
+        self._settle()
         used = self._chosen(how)
         a, b = (part[used] for part in self._moments())
         a = a[:, used]
