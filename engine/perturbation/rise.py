@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 CHECKED_EVERY = 256  # masks, where a tolerance may end the sampling
 SUMMED_AT_A_TIME = 32  # masks, in float32
+DRAWN_TOGETHER, DRAWN_ELEMENTS = 8, 1 << 19  # at most, where batches are smaller: one by one takes twice as long
 FEWEST = 2  # masks that a standard error takes
 
 
@@ -118,7 +119,8 @@ class Rise:
         count = self._count(problem.baseline.count, given)
         game = problem.game(features, expected=count)
         average = MaskAverage(game.size, self.probability, coverage=self.normalise == "coverage", centre=game.full)
-        lengths = _lengths(count, game.batch, None if self.tolerance is None else CHECKED_EVERY)
+        together = min(DRAWN_TOGETHER, max(1, DRAWN_ELEMENTS // game.size))
+        lengths = _lengths(count, max(game.batch, together), None if self.tolerance is None else CHECKED_EVERY)
         if given is None:
             masks = draw_masks(grids, self.probability, (problem.rng(0), problem.rng(1)), lengths)
         else:
@@ -229,11 +231,11 @@ class MaskAverage:
         return kept
 
 
-def _lengths(count: int, batch: int, multiple: int | None) -> Iterator[int]:
-    """Yield lengths of at most ``batch`` that add up to ``count`` and end at every ``multiple``."""
+def _lengths(count: int, most: int, multiple: int | None) -> Iterator[int]:
+    """Yield lengths of at most ``most`` that add up to ``count`` and end at every ``multiple``."""
     done = 0
     while done < count:
         end = count if multiple is None else min(count, (done // multiple + 1) * multiple)
-        length = min(batch, end - done)
+        length = min(most, end - done)
         yield length
         done += length
