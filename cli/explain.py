@@ -259,9 +259,7 @@ class Outcome:
 
 def layouts(model: Model) -> dict[str, str]:
     """Return a letter per axis of each input, from the model's spec or inferred."""
-    from ..engine.spec import complete_spec
-
-    return {name: entry.layout for name, entry in complete_spec(model.spec, model.inputs).inputs.items()}
+    return {name: entry.layout for name, entry in model.spec.inputs.items()}
 
 
 def _folder(request: Request) -> Folder | None:

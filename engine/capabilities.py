@@ -113,13 +113,10 @@ def default_target(model: Model) -> dict[str, Any]:
 
 def preprocessing(model: Model) -> dict[str, dict[str, Any]]:
     """Return for each input its modality, layout and how image files are prepared; ``assumed`` marks a first guess."""
-    from .spec import complete_spec
-
-    known = complete_spec(model.spec, model.inputs)
     guessed = spec_to_write(model)
     texts = text_readiness(model)
     found = {}
-    for name, entry in known.inputs.items():
+    for name, entry in model.spec.inputs.items():
         chosen = entry.preprocessing or guessed.inputs[name].preprocessing
         found[name] = {
             "modality": entry.modality,
@@ -163,9 +160,8 @@ def _readiness(model: Model, found: TextInputs) -> dict[str, Any]:
 
 def spec_to_write(model: Model) -> ModelSpec:
     """Return all that is known of a model as a spec, with first guesses where nothing is."""
-    from .spec import complete_spec, infer_spec
+    from .spec import infer_spec
 
-    known = complete_spec(model.spec, model.inputs)
     output = default_target(model)["output"]
     shape = next((o.shape for o in model.outputs if o.name == output), None)
     guessed = infer_spec(model.inputs, shape, model.labels)
@@ -173,9 +169,9 @@ def spec_to_write(model: Model) -> ModelSpec:
         name: _with_categories(model, entry)
         if entry.preprocessing is not None or entry.problem or entry.modality != "image"
         else dataclasses.replace(entry, preprocessing=guessed.inputs[name].preprocessing)
-        for name, entry in known.inputs.items()
+        for name, entry in model.spec.inputs.items()
     }
-    return dataclasses.replace(known, task=known.task or guessed.task, labels=model.labels, inputs=inputs)
+    return dataclasses.replace(model.spec, task=model.spec.task or guessed.task, labels=model.labels, inputs=inputs)
 
 
 def _with_categories(model: Model, entry: InputSpec) -> InputSpec:

@@ -144,7 +144,7 @@ def _column_names(sample: Sample, model: Model) -> dict[str, tuple[str, ...]]:
         if info.name not in sample.feeds:
             continue
         size = sample.feeds[info.name].size
-        own: tuple[str, ...] = model.spec.inputs[info.name].columns if info.name in model.spec.inputs else ()
+        own = model.spec.inputs[info.name].columns
         if len(own) != size:
             given = sample.columns[start : start + size] if len(sample.columns) == total else ()
             own = given or ((info.name,) if size == 1 and len(sample.feeds) > 1 else ())
@@ -163,8 +163,7 @@ def _unseen(sample: Sample, model: Model) -> Iterator[str]:
         is_column = feed.dtype.kind in "OUS" and name in may_miss(model.spec)
         for place, text in enumerate(feed.ravel().tolist()) if is_column else ():
             column = named[name][place] if place < len(named[name]) else f"{name}[{place}]"
-            entry = model.spec.inputs.get(name)
-            own = entry.categories.get(column, ()) if entry is not None else ()
+            own = model.spec.inputs[name].categories.get(column, ())
             known = listed.get(name, {}).get(place)
             names = own or (known.names if known is not None else ())
             if not names or text in names:

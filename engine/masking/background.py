@@ -17,7 +17,6 @@ from ..inputs.array import check_feeds
 from ..inputs.array_file import read_arrays
 from ..inputs.rows import Rows, missing_rows, split_source
 from ..inputs.table import load_values
-from ..spec import complete_spec
 from .layout import chosen
 
 if TYPE_CHECKING:
@@ -131,9 +130,9 @@ def read_rows(source: str | os.PathLike[str], inputs: Mapping[str, MaskedInput],
 def _read(path: Path, rows: Rows, inputs: Mapping[str, MaskedInput], model: Model) -> dict[str, np.ndarray]:
     if path.suffix.lower() in {".csv", ".tsv"}:
         named = f"{path}:{rows.first}-{rows.last}" if rows.last is not None else str(path)
-        spec = complete_spec(model.spec, model.inputs)
-        columns = [i for i in model.inputs if i.name in inputs or spec.inputs[i.name].modality in COLUMNS]
-        own = dataclasses.replace(spec, inputs={info.name: spec.inputs[info.name] for info in columns})
+        known = model.spec.inputs
+        columns = [i for i in model.inputs if i.name in inputs or known[i.name].modality in COLUMNS]
+        own = dataclasses.replace(model.spec, inputs={info.name: known[info.name] for info in columns})
         values = load_values(named, columns, own)
         return {
             name: converted(values[name].reshape(-1, *entry.inner), entry, placed=True)

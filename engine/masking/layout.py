@@ -9,11 +9,10 @@ import numpy as np
 
 from ..errors import SettingError, nearest, printable
 from ..files import excerpt
-from ..spec import complete_spec
 from ..token_inputs import companion
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from ..inputs.sample import Sample, SplitText
     from ..layout import InputInfo
@@ -116,23 +115,16 @@ def masked_inputs(model: Model, sample: Sample) -> dict[str, MaskedInput]:
     """Return the inputs that can be masked, by name, in the model's order.
 
     These have a row per instance and at least one axis, and are no states of a recurrent network: those stay as they
-    are. What the spec leaves open is inferred from names, dtypes and
-    shapes, but not which axis of a series is time. SettingError if the spec contradicts the model, or if there is no
-    such input.
+    are. SettingError if the spec contradicts the model, or if there is no such input.
     """
-    spec = _completed(model)
+    spec = model.spec
     batched = any(info.batch_axis is not None for info in model.inputs)
     columns = _columns(model, spec, sample)
-    # Which axis of a series is time cannot be told from its shape: such a guess must not decide a result.
-    layouts = {
-        name: entry.layout if entry.modality != "series" or name in model.spec.inputs else ""
-        for name, entry in spec.inputs.items()
-    }
     found = {
         info.name: MaskedInput(
             info.name,
             sample.feeds[info.name],
-            _letters(info, layouts[info.name], sample.feeds[info.name].ndim, batched=batched),
+            _letters(info, spec.inputs[info.name].layout, sample.feeds[info.name].ndim, batched=batched),
             spec.inputs[info.name],
             info.batch_axis,
             columns.get(info.name, ()),
@@ -145,18 +137,6 @@ def masked_inputs(model: Model, sample: Sample) -> dict[str, MaskedInput]:
     }
     if not found:
         raise SettingError("no input of this model can be masked: all are scalars or the same for all rows")
-    return found
-
-
-_latest: list[tuple[ModelSpec, Sequence[InputInfo], ModelSpec]] = []  # what was completed last, for the next sample
-
-
-def _completed(model: Model) -> ModelSpec:
-    for spec, inputs, found in _latest:
-        if spec is model.spec and inputs is model.inputs:
-            return found
-    found = complete_spec(model.spec, model.inputs)
-    _latest[:] = [(model.spec, model.inputs, found)]
     return found
 
 

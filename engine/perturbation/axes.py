@@ -48,15 +48,14 @@ class Axes:
 def maskable(problem: Problem) -> dict[str, Axes]:
     """Return the axes of every input that the baseline can stand in for (only that of ``wrt``, where it is given).
 
-    Channels are the axis C of an image, and of a series that the model's spec describes: in a series of unknown
-    layout every axis is treated alike. Raises ``SettingError`` where no input is left.
+    Channels are the axis C of an image or series. Raises ``SettingError`` where no input is left.
     """
     found = {}
     for name, entry in masked_inputs(problem.model, problem.sample).items():
         if name not in problem.baseline.references or problem.wrt not in {None, name} or not entry.feed.size:
             continue
-        is_known_series = entry.spec.modality == "series" and name in problem.model.spec.inputs
-        channel = entry.letters.find("C") - 1 if entry.is_image or is_known_series else -1
+        is_series = entry.spec.modality == "series"
+        channel = entry.letters.find("C") - 1 if entry.is_image or is_series else -1
         found[name] = Axes(entry, channel if channel >= 0 else None)
     if not found:
         name = problem.baseline.name

@@ -1,12 +1,12 @@
 """Stand-ins for a model and a sample, with what masking asks of them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 from onnxplain.engine.inputs.sample import Sample
-from onnxplain.engine.spec import InputSpec, ModelSpec
+from onnxplain.engine.spec import InputSpec, ModelSpec, complete_spec
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Info:
 @dataclass(frozen=True)
 class Opened:
     inputs: tuple
-    spec: ModelSpec = field(default_factory=ModelSpec)
+    spec: ModelSpec
 
 
 def case(*arrays, axes=0, shapes=None, spec=None, **fields):
@@ -38,7 +38,7 @@ def case(*arrays, axes=0, shapes=None, spec=None, **fields):
     )
     entries = {name: InputSpec(name, **values) for name, values in (spec or {}).items()}
     described = ModelSpec(inputs=entries, background=fields.pop("background", ""), source=str(fields.pop("source", "")))
-    return Opened(infos, described), Sample(feeds, **fields)
+    return Opened(infos, complete_spec(described, infos)), Sample(feeds, **fields)
 
 
 def _declared(shape, axis):

@@ -44,7 +44,8 @@ def test_auto_cuts_an_image_without_picture_into_a_grid(make):
 
 def test_auto_takes_the_columns_of_a_table_and_the_elements_of_everything_else(make, row):
     assert resolve_features("auto", *row).kind == "columns"
-    features = resolve_features("auto", *make(("x", np.zeros((1, 2, 3))), ("y", np.zeros((1, 2, 2, 2)))))
+    numbers = {"x": {"modality": "array"}}
+    features = resolve_features("auto", *make(("x", np.zeros((1, 2, 3))), ("y", np.zeros((1, 2, 2, 2))), spec=numbers))
     assert (features.kind, features.size) == ("elements", 14)
     assert features.names[5:7] == ("x[1,2]", "y[0,0,0]")
 

@@ -3,6 +3,7 @@ import pytest
 
 from onnxplain.engine.errors import SettingError
 from onnxplain.engine.masking.layout import masked_inputs
+from onnxplain.engine.spec import complete_spec
 
 
 def test_axes_follow_the_feed_whose_batch_axis_is_first(make):
@@ -61,7 +62,7 @@ def test_scalars_and_inputs_that_are_the_same_for_all_rows_are_left_out(make):
     model, sample = make(("x", np.zeros((1, 2))), ("scale", np.float64(2.0)))
     assert list(masked_inputs(model, sample)) == ["x"]
     fixed = type(model.inputs[0])("anchors", np.dtype(float), (4,), None)
-    model = type(model)((*model.inputs, fixed), model.spec)
+    model = type(model)((*model.inputs, fixed), complete_spec(model.spec, (*model.inputs, fixed)))
     sample.feeds["anchors"] = np.zeros(4)
     assert list(masked_inputs(model, sample)) == ["x"]
 
@@ -78,8 +79,8 @@ def test_layout_of_another_rank_is_refused(make):
         masked_inputs(model, sample)
 
 
-def test_axes_of_a_series_are_not_guessed(make):
+def test_the_shorter_axis_of_a_series_holds_its_channels_unless_the_spec_says_otherwise(make):
     array = np.zeros((1, 3, 100), np.float32)
-    assert masked_inputs(*make(("x", array)))["x"].letters == "..."
-    described = make(("x", array), spec={"x": {"modality": "series"}})
-    assert masked_inputs(*described)["x"].letters == ".CT"
+    assert masked_inputs(*make(("x", array)))["x"].letters == ".CT"
+    described = make(("x", array), spec={"x": {"modality": "series", "layout": "NTC"}})
+    assert masked_inputs(*described)["x"].letters == ".TC"
