@@ -8,32 +8,34 @@ Takes hours on two cores with all methods; it goes on where it was stopped. ``py
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
 import json
+import math
 import shutil
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 import onnxplain
 from benchmarks import machine
 from onnxplain.engine import graph
 from onnxplain.engine.evaluation.comparison import Comparison, identity_of
 from onnxplain.engine.evaluation.journal import Journal
-from onnxplain.engine.evaluation.maker import Maker
+from onnxplain.engine.evaluation.maker import CONTROLS, Maker
 from onnxplain.engine.explain import samples_of
 from onnxplain.engine.metrics.altered import altered
 from onnxplain.engine.metrics.chosen import chosen_metrics
+from onnxplain.engine.metrics.gates import FAILED, PASSED, Gate, judged
 from onnxplain.engine.render import side_by_side
-from onnxplain.engine.render.curves import curves
+from onnxplain.engine.render.curves import AXES, curves
 from onnxplain.engine.render.output import save
 from onnxplain.engine.target import resolve
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 MODEL = "efficientnet-lite0"
 FOLDER = Path(__file__).parent / "results" / "evaluation"
-BOXES = Path(__file__).with_name("photograph_boxes.csv")  # drawn by hand, in pixels of the model's input
+BOXES = Path(__file__).with_name("photograph_boxes.csv")  # drawn by hand, round all objects of the class
 ABOUT = "EfficientNet-Lite0 on labelled photographs: mean over photographs with 95 % intervals"
 SKIPPED = {"random", "edges", "conductance", "internal-influence", "gradient-x-activation", "activation"}
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -71,6 +73,27 @@ METRICS: dict[str, dict[str, Any]] = {
     "entropy": {},
     "effective-size": {},
 }
+DRAWN = ("rise", "shapley", "lime", "occlusion", "grad-cam", "integrated-gradients", "lrp", *CONTROLS)  # as curves
+# What explains again for each reading: fewer photographs, and fewer samples.
+STEADINESS: dict[str, dict[str, Any]] = {
+    "max-sensitivity": {"samples": 3},
+    "local-lipschitz": {"samples": 3},
+    "seed-agreement": {"seeds": 2},
+    "random-logit": {},
+    "input-invariance": {},
+    "box-error": {},
+}
+BRIEF: dict[str, dict[str, Any]] = {
+    "kernel-shap": {"features": "slic:50", "budget": 200},
+    "shapley": {"features": "slic:50", "budget": 200},
+    "shapley-sampling": {"features": "slic:50", "budget": 300},
+    "permutation-shap": {"features": "slic:50", "budget": 300},
+    "ablation": {"features": "slic:50"},
+    "exact-shapley": {"features": "grid:2"},
+    "rise": {"masks": 400},
+    "occlusion": {"window": 32, "stride": 16},
+    "lime": {"features": "slic:50", "budget": 200},
+}
 CASCADE: dict[str, dict[str, Any]] = {"parameter-randomisation": {"stages": 8}}
 MODES = {"rise": "centred", "saliency": "magnitude", "guided-backprop": "magnitude", "grad-cam": "positive"}
 CASCADED = ("saliency", "guided-backprop", "grad-cam", "rise")
@@ -84,6 +107,7 @@ def main() -> None:
     known = {p.name for p in onnxplain.methods("explainer") if "image" in p.modalities}
     methods = given.method or sorted(known - SKIPPED)
     _run(path, photographs, methods, METRICS, given, "all")
+    _run(path, photographs[: given.steadiness], methods, STEADINESS, given, "steadiness", BRIEF)
     cascaded = [n for n in CASCADED if n in known]
     _run(path, photographs[: given.cascade], cascaded, CASCADE, given, "cascade")
     _pictures(onnxplain.load(path, device=given.device), photographs[0], cascaded)
@@ -92,6 +116,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Judge methods on labelled photographs.")
     parser.add_argument("--photographs", type=int, default=20, help="how many, at most 20")
+    parser.add_argument("--steadiness", type=int, default=4, help="how many of them for what explains again and again")
     parser.add_argument("--cascade", type=int, default=5, help="how many of them for the cascade of randomisation")
     parser.add_argument(
         "--method", action="append", help="a method; may be repeated; all that take images if not given"
@@ -108,16 +133,17 @@ def _run(
     metrics: dict[str, dict[str, Any]],
     given: argparse.Namespace,
     name: str,
+    own: dict[str, dict[str, Any]] = SETTINGS,
 ) -> None:
     folder = FOLDER / name
     if given.anew:
         shutil.rmtree(folder, ignore_errors=True)
     model = onnxplain.load(path, device=given.device)
     chosen = chosen_metrics(metrics)
-    settings = {method: SETTINGS.get(method, {}) for method in methods}
+    settings = {method: own.get(method, {}) for method in methods}
     identity = identity_of(model, settings, chosen, target="top", seed=0, version=onnxplain.__version__)
     journal = Journal(folder / "results.jsonl", identity)
-    comparison = Comparison(model, settings, chosen, mask=_masks(), journal=journal)
+    comparison = Comparison(model, settings, chosen, mask=BOXES, journal=journal)
     for k, photograph in enumerate(photographs, 1):
         for sample in samples_of(model, photograph):
             comparison.add(sample)
@@ -126,26 +152,13 @@ def _run(
     failures = sorted({(f.method, f.metric, f.error.message) for f in comparison.failures})
     for failure in failures:
         print("failed:", *failure)
-    rows = [_row(score) for score in scores]
+    rows = _rows(scores)
     for row in rows:
-        print(f"{row['metric']:28} {row['method']:28} {row['value']:10.4g}  {row['interval']}")
+        print(f"{row['metric']:28} {row['method']:28} {row['value']:10.4g}  {row['against random']}")
     (folder / "scores.json").write_text(json.dumps([s.to_json() for s in scores], indent=1), encoding="utf-8")
-    print("written:", save(curves(scores), folder / "curves.png"))
+    drawn = [score for score in scores if score.method in DRAWN and score.metric in AXES]
+    print("written:", save(curves(drawn), folder / "curves.png"))
     print("written:", machine.write(f"evaluate-{name}", rows, ABOUT))
-
-
-def _masks() -> Path:
-    """Write a mask for each photograph, true in the boxes round all objects of its class; return their folder."""
-    folder = FOLDER / "masks"
-    folder.mkdir(parents=True, exist_ok=True)
-    masks: dict[str, np.ndarray] = {}
-    with BOXES.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            x0, y0, x1, y1 = (int(row[name]) for name in ("x0", "y0", "x1", "y1"))
-            masks.setdefault(row["photograph"], np.zeros((224, 224), bool))[y0:y1, x0:x1] = True
-    for name, mask in masks.items():
-        np.save(folder / f"{name}.npy", mask)
-    return folder
 
 
 def _pictures(model: onnxplain.Model, photograph: str, methods: list[str]) -> None:
@@ -164,17 +177,32 @@ def _pictures(model: onnxplain.Model, photograph: str, methods: list[str]) -> No
         print("written:", save(figure, FOLDER / "cascade" / f"{name}.png"))
 
 
-def _row(score: onnxplain.Score) -> dict[str, Any]:
-    spread = "" if score.interval is None else f"{score.interval[0]:.4g} to {score.interval[1]:.4g}"
-    return {
-        "metric": score.metric,
-        "better": {True: "higher", False: "lower", None: ""}[score.higher_is_better],
-        "method": score.method,
-        "value": score.value,
-        "interval": spread,
-        "samples": len(score.samples),
-        "seconds": score.seconds,
-    }
+def _rows(scores: Sequence[onnxplain.Score]) -> list[dict[str, Any]]:
+    """Return a row per metric and method; what is said of a control is judged on the differences by photograph."""
+    return [
+        {
+            "metric": score.metric,
+            "better": {True: "higher", False: "lower", None: ""}[score.higher_is_better],
+            "method": score.method,
+            "value": score.value if math.isfinite(score.value) else None,
+            "low": score.interval[0] if score.interval else None,
+            "high": score.interval[1] if score.interval else None,
+            "photographs": sum(map(math.isfinite, score.samples)),
+            "against random": _against("random", score, scores),
+            "against edges": _against("edges", score, scores),
+        }
+        for score in scores
+    ]
+
+
+def _against(control: str, score: onnxplain.Score, scores: Sequence[onnxplain.Score]) -> str:
+    """Say whether a method is better or worse than a control; nothing where that is not established."""
+    if score.higher_is_better is None or score.method in CONTROLS:
+        return ""
+    sign = ">" if score.higher_is_better else "<"
+    gate = Gate(f"{score.metric}{sign}{control}", score.metric, score.method, sign, None, control)
+    (verdict,) = judged(gate, scores)
+    return {PASSED: "better", FAILED: "worse"}.get(verdict.outcome, "")
 
 
 if __name__ == "__main__":

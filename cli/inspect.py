@@ -78,6 +78,7 @@ def examined(model: Model, *, tensors: bool) -> dict[str, Any]:
             "ir": int(model.proto.ir_version),
             "producer": f"{model.proto.producer_name} {model.proto.producer_version}".strip(),
             "external_files": external_files(model),
+            "widened": model.is_widened,
         },
         "spec": model.spec.source or None,
         "task": model.spec.task or None,
@@ -112,7 +113,7 @@ def external_files(model: Model) -> list[str]:
 
 
 def _written(model: Model, name: str, *, force: bool) -> Path:
-    from ..engine.spec import write_spec
+    from ..engine.specs.toml import write_spec
 
     if not name and model.path is None:
         raise click.UsageError("--write-spec needs FILE: this model has no folder")
@@ -130,6 +131,7 @@ def _show(model: Model, found: dict[str, Any]) -> None:
         ("ir", about["ir"]),
         *([("producer", about["producer"])] if about["producer"] else []),
         *([("weights in", ", ".join(about["external_files"]))] if about["external_files"] else []),
+        *([("numbers", "bfloat16, computed in float32")] if about["widened"] else []),
         ("device", about["device"]),
         ("spec", found["spec"] or "none; inputs are inferred (write one: --write-spec)"),
         ("labels", str(found["labels"]) if found["labels"] else "none known: classes have numbers only"),

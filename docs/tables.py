@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 ROOT = Path(__file__).resolve().parents[1]
+UNMEASURED = "*not measured yet: see [Benchmarks](benchmarks.md)*"
 WIDTH = 96  # columns of a help text
 
 
@@ -117,23 +118,30 @@ def house() -> str:
 
 def measured(name: str) -> str:
     """Return a result of ``make bench`` as a table, with where and when it was measured."""
-    path = ROOT / "benchmarks" / "results" / f"{name}.json"
-    if not path.exists():
-        return "*not measured yet: `make bench`*"
-    result = json.loads(path.read_text(encoding="utf-8"))
+    result = _result(name)
+    if result is None:
+        return UNMEASURED
     head = tuple(dict.fromkeys(k for row in result["rows"] for k, v in row.items() if not isinstance(v, list)))
     rows = [tuple(_figure(row.get(k, "")) for k in head) for row in result["rows"]]
+    return f"{table(tuple(k.replace('_', ' ') for k in head), rows)}\n\n*{result['about']}. {_where(result)}.*"
+
+
+def _result(name: str) -> dict[str, Any] | None:
+    path = ROOT / "benchmarks" / "results" / f"{name}.json"
+    found: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    return found
+
+
+def _where(result: dict[str, Any]) -> str:
     versions = ", ".join(f"{package} {version}" for package, version in result["versions"].items())
-    where = f"{result['date']}, {result['cores']} cores of {result['cpu']}, Python {result['python']}, {versions}"
-    return f"{table(tuple(k.replace('_', ' ') for k in head), rows)}\n\n*{result['about']}. {where}.*"
+    return f"{result['date']}, {result['cores']} cores of {result['cpu']}, Python {result['python']}, {versions}"
 
 
 def shapley_error() -> str:
     """Return the error of each estimator of Shapley values at each budget, the mean over all games."""
-    path = ROOT / "benchmarks" / "results" / "shapley-error.json"
-    if not path.exists():
-        return "*not measured yet: `make bench`*"
-    result = json.loads(path.read_text(encoding="utf-8"))
+    result = _result("shapley-error")
+    if result is None:
+        return UNMEASURED
     found = {(row["what"], row["budget"]): row for row in result["rows"] if row["game"] == "all"}
     budgets = sorted({budget for _, budget in found})
     rows = []
@@ -143,9 +151,57 @@ def shapley_error() -> str:
         if what.startswith("onnxplain") and all("coverage" in row for row in mine if row):
             shares = (f"{100 * row['coverage']:.0f} %" if row else "" for row in mine)
             rows.append(("… within two standard errors", *shares))
-    versions = ", ".join(f"{package} {version}" for package, version in result["versions"].items())
-    where = f"{result['date']}, {result['cores']} cores of {result['cpu']}, Python {result['python']}, {versions}"
-    return f"{table(('evaluations', *map(str, budgets)), rows)}\n\n*{where}.*"
+    return f"{table(('evaluations', *map(str, budgets)), rows)}\n\n*{_where(result)}.*"
+
+
+OVERVIEW = ("deletion", "insertion", "road", "mu-fidelity", "sensitivity-n", "pointing-game", "sparseness")
+
+
+def evaluation() -> str:
+    """Return the methods by a few metrics, the lowest deletion first; what is no better than chance in italics."""
+    result = _result("evaluate-all")
+    if result is None:
+        return UNMEASURED
+    found = {(row["metric"], row["method"]): row for row in result["rows"]}
+    methods = [row["method"] for row in result["rows"] if row["metric"] == OVERVIEW[0]]
+    lines = [(f"`{method}`", *(_judged(found.get((metric, method))) for metric in OVERVIEW)) for method in methods]
+    head = ("method", *(f"{metric} ({_end(found, metric)})" for metric in OVERVIEW))
+    return f"{table(head, lines)}\n\n*{result['about']}. {_where(result)}.*"
+
+
+def evaluations(name: str) -> str:
+    """Return a section for each metric of a run: methods, means, intervals, and how they stand to the controls."""
+    result = _result(name)
+    if result is None:
+        return UNMEASURED
+    parts = []
+    for metric in dict.fromkeys(row["metric"] for row in result["rows"]):
+        rows = [row for row in result["rows"] if row["metric"] == metric]
+        better = rows[0]["better"]
+        lines = [
+            (
+                f"`{row['method']}`",
+                *("" if row[end] is None else f"{row[end]:.4g}" for end in ("value", "low", "high")),
+                str(row["photographs"]),
+                *(([row["against random"], row["against edges"]]) if better else ()),
+            )
+            for row in rows
+        ]
+        beside = ("against random", "against edges") if better else ()
+        head = ("method", "mean", "from", "to", "photographs", *beside)
+        parts.append(f"### {metric}{f' ({better} is better)' if better else ''}\n\n{table(head, lines)}")
+    return "\n\n".join([*parts, f"*{result['about']}. {_where(result)}.*"])
+
+
+def _judged(row: dict[str, Any] | None) -> str:
+    if row is None or row["value"] is None:
+        return ""
+    figure = f"{row['value']:.3f}"
+    return figure if row["against random"] == "better" or not row["better"] else f"*{figure}*"
+
+
+def _end(found: dict[tuple[str, str], dict[str, Any]], metric: str) -> str:
+    return next((row["better"] or "no end is good" for (name, _), row in found.items() if name == metric), "")
 
 
 def _figure(value: Any) -> str:
@@ -162,6 +218,8 @@ TABLES = {
     "shapley error": shapley_error,
     **{
         f"measured {name}": partial(measured, name)
-        for name in ("startup", "memory", "overhead", "twin", "rules", "metrics", "evaluate-all", "evaluate-cascade")
+        for name in ("startup", "memory", "overhead", "twin", "rules", "metrics")
     },
+    "evaluation": evaluation,
+    **{f"evaluations {name}": partial(evaluations, f"evaluate-{name}") for name in ("all", "steadiness", "cascade")},
 }

@@ -160,7 +160,7 @@ def _readiness(model: Model, found: TextInputs) -> dict[str, Any]:
 
 def spec_to_write(model: Model) -> ModelSpec:
     """Return all that is known of a model as a spec, with first guesses where nothing is."""
-    from .spec import infer_spec
+    from .specs.inference import infer_spec
 
     output = default_target(model)["output"]
     shape = next((o.shape for o in model.outputs if o.name == output), None)

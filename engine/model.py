@@ -21,7 +21,9 @@ from .inputs.array import check_feeds, may_miss
 from .preflight import read_model
 from .rows import Variant, first_row, leading, native
 from .runner import Runner
-from .spec import ModelSpec, complete_spec, find_spec, read_spec
+from .spec import ModelSpec
+from .specs.inference import complete_spec
+from .specs.reading import find_spec, read_spec
 
 if TYPE_CHECKING:
     import os
@@ -93,7 +95,11 @@ class Model:
         self._stamps = {path: _stamp(path) for path in file.external}
         self._folder = file.folder
         dropped, self._zipmap = graph.drop_zipmap(file.proto)
-        self._proto: onnx.ModelProto = graph.normalise(dropped, max_ir=runtime.MAX_IR, max_opset=runtime.MAX_OPSET)
+        normal = graph.normalise(dropped, max_ir=runtime.MAX_IR, max_opset=runtime.MAX_OPSET)
+        self._proto: onnx.ModelProto = graph.widened(normal, file.folder)
+        self.is_widened = self._proto is not normal
+        if self.is_widened:
+            self.check_external()  # weights have been read
         self.spec = self._find_spec(spec)
         self._variants: dict[tuple[str, ...], Variant] = {}
         self._activations: dict[str, tuple[str, str] | None] = {}
@@ -135,9 +141,15 @@ class Model:
         """The outputs, in the graph's order; a ZipMap shows as the tensor that it was made from."""
         return tuple(_with_batch_axes(self._given, [_tensor_spec(v) for v in self._proto.graph.output])[1])
 
+    @cached_property
+    def rows_first(self) -> bool:
+        """True where the model takes its inputs as the engine keeps them: an input has rows, and they come first."""
+        axes = {i.batch_axis for i in self.inputs}
+        return 0 in axes and axes <= {0, None}
+
     @property
     def proto(self) -> onnx.ModelProto:
-        """The graph as it is run: ZipMaps dropped, initializers out of the inputs. Not to be edited."""
+        """The graph as it is run: ZipMaps dropped, initializers out of the inputs, no bfloat16. Not to be edited."""
         return self._proto
 
     @property
@@ -273,8 +285,9 @@ class Model:
 
     def runner(self, target: Target, feeds: Mapping[str, np.ndarray], expected: int = 0) -> Runner:
         """Return the loop that scores rows of one target; ``expected`` rows decide whether measuring layouts pays."""
-        variant = self.variant((target.tensor,), first_row(feeds, self.inputs))
-        return Runner.choose(variant, target, first_row(feeds, self.inputs), expected=expected, layout=self.layout)
+        one = first_row(feeds, self.inputs)
+        variant = self.variant((target.tensor,), one)
+        return Runner.choose(variant, target, one, expected=expected, layout=self.layout)
 
     def variant(self, tensors: tuple[str, ...], feeds: Mapping[str, np.ndarray]) -> Variant:
         """Return the graph cut to these tensors, with its sessions; its batching is proved on ``feeds`` (one row)."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import InputError, printable
 from ..files import IMAGE_KINDS, excerpt, existing_file, looks_like
 from ..layout import infer_layout, sizes_by_letter
-from ..spec import complete_spec, infer_preprocessing
+from ..specs.inference import complete_spec, infer_preprocessing
 from .array import InputInfo, check_feeds, describe, load_arrays
 from .image import FORMATS, load_image
 from .rows import Refused, split_source

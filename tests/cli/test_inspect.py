@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from onnxplain.engine.capabilities import GRADIENTS
-from onnxplain.engine.spec import read_spec
+from onnxplain.engine.specs.reading import read_spec
 from onnxplain.models import catalogue
 from small_graphs import affine, model_of
 

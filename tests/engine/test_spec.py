@@ -10,19 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxplain.engine.errors import SettingError
-from onnxplain.engine.spec import (
-    PRESETS,
-    InputSpec,
-    ModelSpec,
-    Preprocessing,
-    Scaling,
-    complete_spec,
-    find_spec,
-    infer_spec,
-    read_spec,
-    to_toml,
-    write_spec,
-)
+from onnxplain.engine.spec import PRESETS, InputSpec, ModelSpec, Preprocessing, Scaling
+from onnxplain.engine.specs.inference import complete_spec, infer_spec
+from onnxplain.engine.specs.reading import find_spec, read_spec
+from onnxplain.engine.specs.toml import to_toml, write_spec
 
 if TYPE_CHECKING:
     from pathlib import Path

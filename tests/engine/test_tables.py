@@ -11,7 +11,9 @@ from onnx import TensorProto, helper
 import onnxplain
 from onnxplain import InputError, SettingError
 from onnxplain.engine.masking.baselines import Baseline
-from onnxplain.engine.spec import ModelSpec, read_spec, to_toml
+from onnxplain.engine.spec import ModelSpec
+from onnxplain.engine.specs.reading import read_spec
+from onnxplain.engine.specs.toml import to_toml
 from small_graphs import affine, model_of
 from table_graphs import KINDS, contributions, pipeline, probabilities, xgboost_like
 

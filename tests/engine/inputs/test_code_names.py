@@ -113,7 +113,8 @@ def test_array_of_codes_is_explained_as_the_text_is(tmp_path):
 
 
 def test_codes_in_the_spec_are_checked_written_and_read_back(tmp_path):
-    from onnxplain.engine.spec import read_spec, write_spec
+    from onnxplain.engine.specs.reading import read_spec
+    from onnxplain.engine.specs.toml import write_spec
 
     (tmp_path / "vocab.txt").write_text("a\n")
     for codes in ("bytes", "vocab.txt"):

@@ -11,8 +11,11 @@ from onnxplain.engine.errors import InputError, SettingError
 from onnxplain.engine.inputs.array import split_rows
 from onnxplain.engine.inputs.load import expand_sources, load_samples
 from onnxplain.engine.render.signals import series_of
-from onnxplain.engine.spec import InputSpec, ModelSpec, Scaling, complete_spec, read_spec, write_spec
+from onnxplain.engine.spec import InputSpec, ModelSpec, Scaling
+from onnxplain.engine.specs.inference import complete_spec
+from onnxplain.engine.specs.reading import read_spec
 from onnxplain.engine.specs.scaling import scaling_of
+from onnxplain.engine.specs.toml import write_spec
 
 FLOAT, INT = np.dtype(np.float32), np.dtype(np.int64)
 

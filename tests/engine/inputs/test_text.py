@@ -260,7 +260,8 @@ def test_string_input_takes_the_text_as_it_is(tmp_path):
 
 
 def test_spec_of_a_text_is_written_and_read_back(tmp_path):
-    from onnxplain.engine.spec import read_spec, write_spec
+    from onnxplain.engine.specs.reading import read_spec
+    from onnxplain.engine.specs.toml import write_spec
 
     (tmp_path / "t.json").write_text("{}")
     spec = ModelSpec(inputs={"ids": InputSpec("ids", "text", "NT", tokenizer="t.json", length=128)})

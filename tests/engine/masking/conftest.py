@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from onnxplain.engine.inputs.sample import Sample
-from onnxplain.engine.spec import InputSpec, ModelSpec, complete_spec
+from onnxplain.engine.spec import InputSpec, ModelSpec
+from onnxplain.engine.specs.inference import complete_spec
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@ import pytest
 
 from onnxplain.engine.errors import SettingError
 from onnxplain.engine.masking.layout import masked_inputs
-from onnxplain.engine.spec import complete_spec
+from onnxplain.engine.specs.inference import complete_spec
 
 
 def test_axes_follow_the_feed_whose_batch_axis_is_first(make):

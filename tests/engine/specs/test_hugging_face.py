@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from onnxplain.engine.errors import SettingError
-from onnxplain.engine.spec import InputSpec, Preprocessing, complete_spec
+from onnxplain.engine.spec import InputSpec, Preprocessing
 from onnxplain.engine.specs.hugging_face import from_hugging_face
+from onnxplain.engine.specs.inference import complete_spec
 
 
 class Info(NamedTuple):
