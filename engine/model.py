@@ -96,8 +96,9 @@ class Model:
         self._folder = file.folder
         dropped, self._zipmap = graph.drop_zipmap(file.proto)
         normal = graph.normalise(dropped, max_ir=runtime.MAX_IR, max_opset=runtime.MAX_OPSET)
-        self._proto: onnx.ModelProto = graph.widened(normal, file.folder)
-        self.is_widened = self._proto is not normal
+        wide = graph.widened(normal, file.folder)
+        self.is_widened = wide is not normal
+        self._proto, self._raw_scores = graph.with_raw_scores(wide)
         if self.is_widened:
             self.check_external()  # weights have been read
         self.spec = self._find_spec(spec)
@@ -149,7 +150,7 @@ class Model:
 
     @property
     def proto(self) -> onnx.ModelProto:
-        """The graph as it is run: ZipMaps dropped, initializers out of the inputs, no bfloat16. Not to be edited."""
+        """The graph as it is run: ZipMaps dropped, raw scores beside probabilities, no bfloat16. Not to be edited."""
         return self._proto
 
     @property
@@ -228,7 +229,7 @@ class Model:
     def final_activation(self, output: str) -> tuple[str, str] | None:
         """Return the tensor before the output's final Softmax, LogSoftmax or Sigmoid, and which it is."""
         if output not in self._activations:
-            self._activations[output] = graph.final_activation(self._proto, output)
+            self._activations[output] = graph.final_activation(self._proto, output, self._raw_scores)
         return self._activations[output]
 
     def check(self, feeds: Mapping[str, np.ndarray] | np.ndarray) -> dict[str, np.ndarray]:

@@ -10,9 +10,11 @@ from .equivalent import rewritten, shifted
 from .head import class_labels, drop_zipmap, final_activation, logits_tensor, split_scores
 from .normal import normalise
 from .randomise import Layer, layers, randomised
+from .raw_scores import with_raw_scores
 from .roles import sequence_axes, states
 from .structure import has_loops, input_names, output_names, random_node
 from .tensors import TensorInfo, check_readable, tap, tensors
+from .widen import widened
 
 __all__ = [
     "Categories",
@@ -44,4 +46,6 @@ __all__ = [
     "tap",
     "tensors",
     "text_categories",
+    "widened",
+    "with_raw_scores",
 ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper
 
+from .raw_scores import ML_DOMAIN, is_added
 from .rebuild import copy_of, rebuilt
 from .structure import attribute_of, constants, is_default, producers, small_value
 
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 
     from onnx import ModelProto
 
-ML_DOMAIN = "ai.onnx.ml"
+    from .raw_scores import RawScores
+
 _ACTIVATIONS = {"Softmax": "softmax", "LogSoftmax": "log-softmax", "Sigmoid": "sigmoid"}
 # Operators that leave the elements and their order alone, but for rounding (Cast: between floating-point types only).
 _ORDER_KEPT = (
@@ -27,18 +29,22 @@ _CLASSIFIERS = ("LinearClassifier", "SVMClassifier", "TreeEnsembleClassifier")
 _LABEL_ATTRIBUTES = ("classlabels_strings", "classlabels_int64s", "classlabels_ints")
 
 
-def final_activation(proto: ModelProto, output: str) -> tuple[str, str] | None:
+def final_activation(proto: ModelProto, output: str, raw: RawScores | None = None) -> tuple[str, str] | None:
     """Return the tensor before the last Softmax, LogSoftmax or Sigmoid of an output, and which of them it is.
 
     The kind is ``softmax``, ``log-softmax`` or ``sigmoid``. Also found: softmax written out as
     ``Exp(z) / ReduceSum(Exp(z))``, with or without ``z = x - ReduceMax(x)`` (the tensor is then x), and
     ``1 / (1 + Exp(-x))``. Between the activation and the output there may be operators that keep the order of the
-    elements, so the tensor can have another shape than the output. None if the output ends in none of these.
+    elements, so the tensor can have another shape than the output. ``raw`` holds the scores of classifiers that end in
+    such a function themselves (see ``with_raw_scores``). None if the output ends in none of these.
     """
     made_by = producers(proto.graph.node)
     node = _origin(made_by, output)
     if node is None:
         return None
+    known = _raw_scores(made_by, node, raw or {})
+    if known is not None:
+        return known
     if is_default(node, *_ACTIVATIONS):
         return node.input[0], _ACTIVATIONS[node.op_type]
     written_out = _written_softmax(made_by, node) or _written_sigmoid(proto, made_by, node)
@@ -50,6 +56,15 @@ def final_activation(proto: ModelProto, output: str) -> tuple[str, str] | None:
         if inner is not None and is_default(inner, pair[0]):
             return inner.input[0], pair[1]
     return None
+
+
+def _raw_scores(made_by: Mapping[str, NodeProto], node: NodeProto, raw: RawScores) -> tuple[str, str] | None:
+    """Return the scores of a classifier, also behind a Normalizer to the sum 1: a softmax has that already."""
+    if node.domain == ML_DOMAIN and node.op_type == "Normalizer" and attribute_of(node, "norm") == b"L1":
+        inner = _origin(made_by, node.input[0])
+        found = _raw_scores(made_by, inner, raw) if inner is not None else None
+        return found if found is not None and found[1] == "softmax" else None
+    return next((raw[name] for name in node.output if name in raw), None)
 
 
 def logits_tensor(proto: ModelProto, output: str) -> str | None:
@@ -73,7 +88,7 @@ def class_labels(proto: ModelProto) -> tuple[str, ...]:
         labels = _labels_of(node, stored) if node is not None else ()
         if labels:
             return labels
-    classifiers = [node for node in nodes if node.domain == ML_DOMAIN and node.op_type in _CLASSIFIERS]
+    classifiers = [node for node in nodes if node.op_type in _CLASSIFIERS and not is_added(node)]
     return _labels_of(classifiers[0], stored) if len(classifiers) == 1 else ()
 
 

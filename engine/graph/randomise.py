@@ -9,6 +9,7 @@ import numpy as np
 from onnx import AttributeProto, NodeProto, TensorProto, helper, numpy_helper
 from onnx.external_data_helper import load_external_data_for_tensor
 
+from .raw_scores import is_added
 from .rebuild import copy_of, rebuilt
 from .structure import constants, is_default, producers
 
@@ -71,7 +72,7 @@ def layers(proto: ModelProto) -> tuple[Layer, ...]:
     for place, node in enumerate(proto.graph.node):
         weights = [w for w in (_weight(name, made_by, stored) for name in _learned(node)) if w and w not in taken]
         attributes = tuple(a.name for a in node.attribute if a.name in _ATTRIBUTES and _holds_many(a))
-        if weights or attributes:
+        if (weights or attributes) and not is_added(node):
             owners[node.output[0]] = len(found)
             found.append(Layer(place, node.name or node.output[0], tuple(dict.fromkeys(weights)), attributes))
             taken.update(weights)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 def remarks(problem: Problem) -> tuple[str, ...]:
     """Return notes on a problem that do not depend on the method; those on the baseline where it was looked at."""
     used = vars(problem).get("baseline")
-    found = [*problem.sample.notes, used.note if isinstance(used, Baseline) else "", _labels(problem), _chance(problem)]
+    baseline = used.note if isinstance(used, Baseline) else ""
+    found = [*problem.sample.notes, baseline, _labels(problem), _chance(problem), _precision(problem)]
     return tuple(note for note in found if note)
 
 
@@ -33,3 +34,8 @@ def _chance(problem: Problem) -> str:
     if node is None:
         return ""
     return f"the model draws random numbers ({printable(node)}): scores, and so these values, differ from run to run"
+
+
+def _precision(problem: Problem) -> str:
+    """Say where a model computes in numbers that ONNX Runtime does not compute in."""
+    return "the model computes in bfloat16; here it is computed in float32" if problem.model.is_widened else ""

@@ -238,7 +238,7 @@ def test_tip_for_an_unknown_tensor_names_probability_only_where_that_is_meant():
 def test_absent_may_mean_missing_where_the_model_knows_missing_values():
     model = onnxplain.load(xgboost_like().SerializeToString())
     x = np.array([[3.0, 2.0, 5.0]], np.float32)
-    found = onnxplain.explain(model, x, "exact-shapley", target=2, baseline="missing")
+    found = onnxplain.explain(model, x, "exact-shapley", target="probability:2", baseline="missing")
 
     def value(members):
         row = np.where(np.isin(np.arange(3), list(members)), x, np.nan)

@@ -159,11 +159,13 @@ def test_scikit_learn_classifiers_have_labels_and_probabilities(labels):
     model = opened(as_skl2onnx_writes_it(labels))
     expected = np.exp(LOGITS) / np.exp(LOGITS).sum()
     assert score(model, "top")[0].label == str(labels[0])
-    for text in ("2", "probability:2", "output_probability:2", "probabilities[2]", "p[2]"):
+    assert score(model, "2")[1] == pytest.approx(LOGITS[2], abs=1e-6)
+    for text in ("probability:2", "output_probability:2", "probabilities[2]", "p[2]"):
         assert score(model, text)[1] == pytest.approx(expected[2], abs=1e-6)
-    for text in ("virginica", "Virginica", "probabilities:virginica") if isinstance(labels[0], str) else ():
+    named = {"virginica": LOGITS[2], "Virginica": LOGITS[2], "probabilities:virginica": expected[2]}
+    for text, wanted in named.items() if isinstance(labels[0], str) else ():
         target, value = score(model, text)
-        assert (target.index, target.label, value) == ((2,), "virginica", pytest.approx(expected[2], abs=1e-6))
+        assert (target.index, target.label, value) == ((2,), "virginica", pytest.approx(wanted, abs=1e-6))
     with pytest.raises(SettingError, match="no class 30" if labels[0] == 10 else "no class 'setosas'"):
         resolve("30" if labels[0] == 10 else "setosas", model, X)
 
