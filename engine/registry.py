@@ -175,7 +175,10 @@ def find(name: str, kind: str = "") -> Plugin:
             raise SettingError(f"plug-in '{printable(name)}' does not load: {found.reason}", where=found.package)
     announced = [e.name for e in _entry_points() if _place(e)[1]]
     names = [p.name for p in plugins(kind)] if kind else [*announced, *_registered]
-    raise SettingError(f"there is no {kind or 'plug-in'} called '{printable(name)}'", tip=nearest(name, names))
+    words = name.replace("-", " ").casefold()
+    described = [p.name for p in plugins(kind) if words in p.summary.casefold()] if " " in words else []
+    tip = f"did you mean '{described[0]}'?" if len(described) == 1 else nearest(name, names)
+    raise SettingError(f"there is no {kind or 'plug-in'} called '{printable(name)}'", tip=tip)
 
 
 def plugins(kind: str = "") -> list[Plugin]:

@@ -330,14 +330,14 @@ def network(name: str) -> nn.Module:
     return module.eval().requires_grad_(requires_grad=False)
 
 
-def exported(name: str, exporter: str, opset: int, module: nn.Module) -> onnx.ModelProto:
-    """Return the network as an ONNX model with a free batch axis."""
-    arguments = MODELS[name].draw(2)
+def exported(name: str, exporter: str, opset: int, module: nn.Module, rows: int | None = None) -> onnx.ModelProto:
+    """Return the network as an ONNX model with a free batch axis, or one of so many rows."""
+    arguments = MODELS[name].draw(rows or 2)
     names = [f"in{k}" for k in range(len(arguments))]
     with quiet():
         if exporter == "legacy":
             file = io.BytesIO()
-            axes = {n: {0: "batch"} for n in (*names, "out")}
+            axes = {} if rows else {n: {0: "batch"} for n in (*names, "out")}
             torch.onnx.export(
                 module,
                 arguments,
@@ -358,7 +358,7 @@ def exported(name: str, exporter: str, opset: int, module: nn.Module) -> onnx.Mo
             opset_version=opset,
             dynamo=True,
             verbose=False,
-            dynamic_shapes=tuple({0: batch} for _ in arguments),
+            dynamic_shapes=None if rows else tuple({0: batch} for _ in arguments),
         )
     return program.model_proto
 

@@ -18,7 +18,7 @@ from ..masking.baselines import Baseline
 from ..masking.features import Features
 from .flow import Flow
 from .head import head_of
-from .layer import check_reached, layer_of
+from .layer import channel_axis, check_reached, layer_of
 
 if TYPE_CHECKING:
     from ..explanation import Explanation
@@ -73,7 +73,11 @@ def _features(problem: Problem, tensor: str, shape: tuple[int, ...]) -> Any:
         return _at(tensor, setting, Features)
     if len(shape) < 3 or (setting == "auto" and len(shape) not in {3, 4}):
         return {tensor: "elements"}
-    channel = layer_of(problem).channel
+    channel = channel_axis(problem, tensor, shape)
+    if channel is None and setting == "auto":
+        return {tensor: "elements"}
+    if channel is None:
+        channel = layer_of(problem).channel  # says why there are none
     kept = [shape[axis] if axis == channel else 1 for axis in range(len(shape))]
     names = tuple(f"channel {k}" for k in range(shape[channel]))
     return Features(names, {tensor: np.arange(shape[channel]).reshape(kept)}, CHANNELS)

@@ -117,7 +117,7 @@ class Flow:
         """Return the channel axis of what a node makes, from those of what it takes."""
         if node.op_type in _CHANNELS_FIRST:
             return 1
-        if node.op_type in _CHANNELS_LAST:
+        if node.op_type in _CHANNELS_LAST or self._looks_up_rows(node):
             return None if self._is_product_of_two(node) else -1
         told = next((axis for axis in given if isinstance(axis, int)), None)
         if node.op_type == "Transpose" and told is not None:
@@ -149,6 +149,15 @@ class Flow:
     @cached_property
     def _made_by(self) -> dict[str, NodeProto]:
         return producers(self.proto.graph.node)
+
+    @cached_property
+    def _matrices(self) -> frozenset[str]:
+        """Names of stored matrices."""
+        return frozenset(tensor.name for tensor in self.proto.graph.initializer if len(tensor.dims) == 2)
+
+    def _looks_up_rows(self, node: NodeProto) -> bool:
+        """Say whether a node takes rows of a stored matrix, as embeddings do."""
+        return node.op_type == "Gather" and node.input[0] in self._matrices and not attribute_of(node, "axis", 0)
 
     def _is_product_of_two(self, node: NodeProto) -> bool:
         return node.op_type in {"MatMul", "FusedMatMul", "Einsum"} and sum(i in self.live for i in node.input) > 1

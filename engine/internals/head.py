@@ -52,4 +52,6 @@ def _made(model: Model, tensor: str, target: str, feeds: Mapping[str, np.ndarray
             f"what comes after '{printable(tensor)}' is larger than the 2 GiB that a single ONNX message holds",
             tip="name a later layer with --wrt",
         ) from None
-    return Model(data, ModelSpec(), model.device, model.threads)
+    made = Model(data, ModelSpec(), model.device, model.threads)
+    made.is_widened = model.is_widened
+    return made

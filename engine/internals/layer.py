@@ -100,6 +100,19 @@ def check_reached(problem: Problem, flow: Flow, name: str) -> None:
         )
 
 
+def channel_axis(problem: Problem, name: str, shape: tuple[int, ...]) -> int | None:
+    """Return which axis of a tensor (rows, ...) with three axes or more holds channels, None where nothing tells.
+
+    That is the axis that a map would take at this tensor, else the one that its operators tell, as for words.
+    """
+    if len(shape) < 3:
+        return None
+    flow, view = Flow(problem.model.proto, problem.target.tensor), view_of(problem)
+    axis = _traced(flow, view, name, shape, problem.model.variant((name,), problem.sample.feeds).axes[0])
+    found = _fitted(name, shape, axis, view) or _guessed(name, shape, view)
+    return (axis or None) if found is None else found.channel
+
+
 def _named(problem: Problem, flow: Flow, view: View | None, name: str) -> Layer:
     check_reached(problem, flow, name)
     (row,) = problem.model.rows(problem.sample.feeds, (name,))

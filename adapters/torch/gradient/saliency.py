@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from ....engine.errors import SettingError
+from ....engine.internals.layer import channel_axis
 from ....engine.masking.layout import masked_inputs
 from ....engine.registry import GRADIENT, register
 
@@ -25,9 +26,9 @@ class Saliency:
     """How fast the score changes with each element: the gradient.
 
     ``S_i = df(x) / dx_i``, or its absolute value, or its positive part ``max(S_i, 0)`` or negative part
-    ``min(S_i, 0)``. ``channels`` puts the values of all channels of an image or a series into one that stands at each
-    of them: the one of largest size, sign kept, their sum or their Euclidean norm. The paper's maps are
-    ``value='absolute', channels='maximum'``. Values are in units of the score per unit of the tensor.
+    ``min(S_i, 0)``. ``channels`` puts the values of all channels of an image, a series, a layer or an embedding into
+    one that stands at each of them: the one of largest size, sign kept, their sum or their Euclidean norm. The paper's
+    maps are ``value='absolute', channels='maximum'``. Values are in units of the score per unit of the tensor.
 
     Source: Simonyan, Vedaldi and Zisserman 2013, Deep Inside Convolutional Networks, arXiv:1312.6034, section 3.
     """
@@ -77,10 +78,14 @@ def _pooled(values: torch.Tensor, axis: int, how: str) -> torch.Tensor:
 
 
 def _channel_axes(slopes: Slopes) -> dict[str, int]:
-    """Return the channel axis of each explained input that has one; ``SettingError`` if none has."""
+    """Return the channel axis of each explained tensor that has one; ``SettingError`` if none has."""
     problem = slopes.problems[0]
     entries = masked_inputs(problem.model, problem.sample)
     found = {n: entries[n].axes("C")[0] for n in slopes.names if n in entries and entries[n].axes("C")}
+    for name in slopes.places.entered:
+        axis = channel_axis(problem, name, tuple(slopes.values[name].shape))
+        if axis is not None:
+            found[name] = axis
     if not found:
         raise SettingError(
             "channels cannot be put together: nothing that is explained has a known channel axis",

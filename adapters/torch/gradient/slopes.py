@@ -136,7 +136,7 @@ class Slopes:
         made, taps = self._run(points, owners, gradients=True)
         with self.twin.layout.settings():
             found = torch.autograd.grad(made.sum(), taps, materialize_grads=True)
-        scores = self._finite(made.detach())
+        scores = self.finite(made.detach())
         for name, gradient in zip(self.taps, found, strict=True):
             if not bool(torch.isfinite(gradient.sum())) and not bool(torch.isfinite(gradient).all()):
                 raise self._nonfinite(name, points, owners)
@@ -153,7 +153,7 @@ class Slopes:
         for start in range(0, len(owners), self.batch):
             rows = slice(start, start + self.batch)
             parts.append(self._run({n: v[rows] for n, v in points.items()}, owners[rows], gradients=False)[0])
-        return self._finite(torch.cat(parts))
+        return self.finite(torch.cat(parts))
 
     def gradients_at(self, points: Values, owners: torch.Tensor) -> Step:
         """Return what ``run`` gives for any number of rows; everything is kept in memory."""
@@ -254,7 +254,8 @@ class Slopes:
         target = str(self.problems[0].target)
         return nonfinite(target, name, self._part, arguments, lambda made: self.rows.targets(made, owners))
 
-    def _finite(self, scores: torch.Tensor) -> torch.Tensor:
+    def finite(self, scores: torch.Tensor) -> torch.Tensor:
+        """Return scores; ``ModelError`` where one is no finite number."""
         if not bool(torch.isfinite(scores).all()):
             raise ModelError(f"the target '{printable(self.problems[0].target)}' is not a finite number")
         return scores

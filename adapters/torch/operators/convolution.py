@@ -172,10 +172,10 @@ def _transposed_module(node: Node, window: Window, added: tuple[int, ...]) -> nn
 
 def _cropping(node: Node, window: Window, sizes: Sequence[int]) -> list[int]:
     """Return what is added to (below zero: cut from) the full output, in the order of torch's ``pad``."""
-    wanted = node.attributes.get("output_shape")
+    wanted, same = node.attributes.get("output_shape"), window.auto_pad in SAME
     if wanted is not None:
-        wanted = wanted[-window.rank :]
-    elif window.auto_pad in SAME:
+        wanted, same = wanted[-window.rank :], False
+    elif same:
         wanted = [size * stride for size, stride in zip(sizes, window.strides, strict=True)]
     added = node.attributes.get("output_padding") or [0] * window.rank
     pairs = []
@@ -183,8 +183,9 @@ def _cropping(node: Node, window: Window, sizes: Sequence[int]) -> list[int]:
         if wanted is None:
             pairs.append((-window.pads[axis], added[axis] - window.pads[axis + window.rank]))
             continue
-        full = (size - 1) * window.strides[axis] + added[axis] + (window.kernel[axis] - 1) * window.dilations[axis] + 1
-        total = full - wanted[axis]
+        made = (size - 1) * window.strides[axis] + (window.kernel[axis] - 1) * window.dilations[axis] + 1
+        total = max(0, made + added[axis] - wanted[axis])
         half = total // 2 if window.auto_pad == "SAME_UPPER" else total - total // 2
-        pairs.append((-half, added[axis] - (total - half)))
+        length = min(wanted[axis], made + added[axis]) if same else wanted[axis]
+        pairs.append((-half, length + half - made))
     return [n for pair in reversed(pairs) for n in pair]

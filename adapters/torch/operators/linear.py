@@ -103,8 +103,8 @@ def batch_normalization(node: Node) -> Converted:
         return Converted(BatchNorm(scale, bias, mean, var, epsilon), (0,))
 
     def normalise(x: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
-        scale, bias, mean, var = (p.to(x.dtype) for p in parameters)
-        return F.batch_norm(x, mean, var, scale, bias, training=False, eps=epsilon)
+        scale, bias, mean, var = (p.to(x.dtype).reshape(-1, *[1] * (x.dim() - 2)) for p in parameters)
+        return (x - mean) * (scale * torch.rsqrt(var + epsilon)) + bias  # torch's own has no gradient at mean and var
 
     return function_module(normalise, node)
 

@@ -17,26 +17,12 @@ if TYPE_CHECKING:
 
 ELEMENTWISE: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "Abs": through_int64(torch.abs),
-    "Acos": torch.acos,
     "Acosh": torch.acosh,
-    "Asin": torch.asin,
     "Asinh": torch.asinh,
-    "Atan": torch.atan,
     "Atanh": torch.atanh,
-    "Ceil": torch.ceil,
-    "Cos": torch.cos,
     "Cosh": torch.cosh,
-    "Exp": torch.exp,
-    "Floor": torch.floor,
-    "Log": torch.log,
-    "Neg": torch.neg,
-    "Reciprocal": torch.reciprocal,
-    "Round": torch.round,  # halves to the even neighbour, as ONNX has it
     "Sign": through_int64(torch.sign),
-    "Sin": torch.sin,
     "Sinh": torch.sinh,
-    "Sqrt": torch.sqrt,
-    "Tan": torch.tan,
 }
 
 

@@ -242,8 +242,8 @@ def embed_layer_normalization(node: Node) -> Converted:
     ) -> torch.Tensor | tuple[torch.Tensor, ...]:
         where = torch.arange(ids.shape[1], device=ids.device) if positions is None else positions
         total = F.embedding(ids.long(), words) + F.embedding(where.long(), places)
-        if segments is not None and kinds is not None:
-            total = total + F.embedding(segments.long(), kinds)
+        if kinds is not None:
+            total = total + (kinds[0] if segments is None else F.embedding(segments.long(), kinds))
         y = layer_norm(total, gamma, beta, -1, epsilon)
         count = ids.new_zeros(ids.shape[0]) if mask is None else mask.sum(-1)
         return y if outputs == 1 else (y, count.to(torch.int32), total)[:outputs]

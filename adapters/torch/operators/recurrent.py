@@ -22,15 +22,16 @@ if TYPE_CHECKING:
 
     Elementwise = Callable[[torch.Tensor], torch.Tensor]
 
-# name -> the defaults of alpha and beta, those of the ONNX operator of that name; None where it has no such parameter
+# name -> the defaults of alpha and beta in ONNX Runtime; None where there is no such parameter. ONNX says that they are
+# those of the operators of that name, which would be 1 for the zeros, and 0 for the beta of Affine.
 PARAMETERS: dict[str, tuple[float | None, float | None]] = {
     "Relu": (None, None),
     "Tanh": (None, None),
     "Sigmoid": (None, None),
-    "Affine": (1.0, 0.0),
+    "Affine": (0.0, 0.0),
     "LeakyRelu": (0.01, None),
-    "ThresholdedRelu": (1.0, None),
-    "ScaledTanh": (1.0, 1.0),
+    "ThresholdedRelu": (0.0, None),
+    "ScaledTanh": (0.0, 0.0),
     "HardSigmoid": (0.2, 0.5),
     "Elu": (1.0, None),
     "Softsign": (None, None),

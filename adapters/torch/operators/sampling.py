@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from .registry import Converted, converter, function_module
+from .shape import by_integers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,11 +48,24 @@ def grid_sample(node: Node) -> Converted:
 def affine_grid(node: Node) -> Converted:
     """Places of the output's pixels, moved by the affine maps ``theta``, in coordinates from -1 to 1."""
     align = bool(node.attributes.get("align_corners", 0))
-    known = node.constant(1)
-    if known is None:
-        return function_module(lambda theta, size: functional.affine_grid(theta, size.tolist(), align), node)
-    fixed = known.tolist()
-    return function_module(lambda theta: functional.affine_grid(theta, fixed, align), node, takes=(0,))
+
+    def grid(theta: torch.Tensor, size: list[int] | None) -> torch.Tensor:
+        sides = (size or [])[2:]
+        mesh = torch.meshgrid(*(_coordinates(n, theta, align=align) for n in sides), indexing="ij")
+        places = torch.stack([*reversed(mesh), torch.ones_like(mesh[0])], -1).flatten(0, -2)
+        return (places @ theta.transpose(1, 2)).reshape(len(theta), *sides, len(sides))
+
+    return by_integers(node, "", grid)
+
+
+def _coordinates(count: int, like: torch.Tensor, *, align: bool) -> torch.Tensor:
+    """Return where the pixels of an axis are: the outer ones' middles (``align``) or edges at -1 and 1.
+
+    A single pixel is at 1 with ``align``, as in ONNX Runtime; torch has it at 0.
+    """
+    if align:
+        return torch.linspace(-1 if count > 1 else 1, 1, count, dtype=like.dtype, device=like.device)
+    return (2 * torch.arange(count, dtype=like.dtype, device=like.device) + 1) / count - 1
 
 
 @converter("DeformConv")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..node import Node
 
 Tensors = tuple[torch.Tensor, ...]
+_OPEN = {2**31 - 1, 2**63 - 1}
 
 
 def listed(node: Node, attribute: str, position: int) -> list[int] | None:
@@ -137,17 +138,24 @@ def slice_by_inputs(node: Node) -> Converted:
 def sliced(
     x: torch.Tensor, starts: Sequence[int], ends: Sequence[int], axes: Sequence[int], steps: Sequence[int]
 ) -> torch.Tensor:
-    """Return parts of axes; a negative step counts down, which torch cannot do itself."""
+    """Return parts of axes; a negative step counts down, which torch cannot do itself.
+
+    Downwards a beginning before the first element means the first element, where Python would take nothing, and the
+    largest integer is an end that is open (ONNX Runtime's reading).
+    """
     cut: list[slice] = [slice(None)] * x.dim()
     backwards = []
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        places = range(*slice(start, end, step).indices(x.shape[axis]))
+        part = slice(start, end, step)
+        if step < 0:
+            part = slice(max(start, -x.shape[axis]), None if end in _OPEN else end, step)
+        places = range(*part.indices(x.shape[axis]))
         if step < 0:
             backwards.append(axis)
             places = places[::-1]
         cut[axis] = slice(places.start, max(places.stop, places.start), places.step)
-    part = x[tuple(cut)]
-    return part.flip(backwards) if backwards else part
+    taken = x[tuple(cut)]
+    return taken.flip(backwards) if backwards else taken
 
 
 @converter("Split")

@@ -334,7 +334,7 @@ def test_tokens_that_attend_within_windows(with_batch):
 
 
 def test_weights_that_cannot_be_had():
-    attention = helper.make_node("GroupQueryAttention", ["x", "x", "x"], ["flat"], domain="com.microsoft", num_heads=2)
+    attention = helper.make_node("PagedAttention", ["x", "x", "x"], ["flat"], domain="com.microsoft", num_heads=2)
     nodes = [attention, node("ReduceMean", "flat", "m", axes=[1], keepdims=0), node("MatMul", "m head", "y")]
     model = opened(SPELLINGS["scale on q"]())
     broken = spelled(nodes, domains={"com.microsoft": 1})

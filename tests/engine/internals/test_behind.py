@@ -3,11 +3,13 @@
 import numpy as np
 import onnxruntime
 import pytest
+from onnx import TensorProto, helper
 
 import onnxplain
 from map_networks import channels_last_features, convolutions, picture, vision_transformer
 from onnxplain.engine.errors import SettingError
 from onnxplain.engine.graph.feed import feed_at
+from small_graphs import model_of
 
 
 def behind(proto, x, layer, target):
@@ -57,6 +59,30 @@ def test_elements_and_a_baseline_of_ones_own():
         changed[:, token] = 0.5
         drops.append(score(row) - score(changed))
     assert np.allclose(found.feature_values, drops, atol=1e-5)
+
+
+def test_channels_of_words_are_told_by_the_operators():
+    """A text has no positions that a map could be laid over: its hidden states have channels all the same."""
+    nodes = [
+        helper.make_node("Gather", ["table", "ids"], ["words"]),
+        helper.make_node("MatMul", ["words", "mix"], ["states"]),
+        helper.make_node("Tanh", ["states"], ["hidden"]),
+        helper.make_node("ReduceSum", ["hidden", "axes"], ["sums"], keepdims=0),
+        helper.make_node("MatMul", ["sums", "head"], ["y"]),
+    ]
+    rng = np.random.default_rng(4)
+    stored = {
+        n: rng.normal(size=s).astype(np.float32) for n, s in (("table", (9, 4)), ("mix", (4, 3)), ("head", (3, 2)))
+    }
+    ends = {"ids": (TensorProto.INT64, ["n", 5])}, {"y": (TensorProto.FLOAT, ["n", 2])}
+    proto = model_of(nodes, *ends, stored | {"axes": np.array([1])})
+    ids = np.array([[1, 4, 8, 0, 2]])
+    for tensor, values in (("words", stored["table"][ids]), ("hidden", np.tanh(stored["table"][ids] @ stored["mix"]))):
+        found = onnxplain.explain(onnxplain.load(proto.SerializeToString()), ids, "ablation", target=1, wrt=tensor)
+        hidden = (lambda v: np.tanh(v @ stored["mix"])) if tensor == "words" else (lambda v: v)
+        score = lambda v: float((hidden(v).sum(1) @ stored["head"])[0, 1])  # noqa: E731, B023
+        drops = [score(values) - score(values * (np.arange(values.shape[2]) != k)) for k in range(values.shape[2])]
+        assert np.allclose(found.feature_values, drops, atol=1e-5)
 
 
 def test_the_result_replays_and_names_the_model_that_was_asked_about(tmp_path):

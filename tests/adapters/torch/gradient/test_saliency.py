@@ -6,7 +6,13 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import onnxplain  # noqa: E402
-from gradient_problems import finite_differences, problem_of, score_of, smooth_network  # noqa: E402
+from gradient_problems import (  # noqa: E402
+    finite_differences,
+    problem_of,
+    score_of,
+    smooth_network,
+    words_and_mask,
+)
 from onnxplain.adapters.torch.gradient.input_x_gradient import InputXGradient  # noqa: E402
 from onnxplain.adapters.torch.gradient.saliency import Saliency  # noqa: E402
 from onnxplain.adapters.torch.gradient.taylor import Taylor  # noqa: E402
@@ -59,6 +65,19 @@ def test_channels_of_an_image_become_one_value_at_each_of_them():
         np.testing.assert_allclose(found, np.stack([expected, expected], axis=1), rtol=1e-12)
     paper = Saliency("absolute", "maximum").explain(problem).values["x"]
     np.testing.assert_allclose(paper[:, 0], np.abs(signed).max(1), rtol=1e-12)
+
+
+def test_channels_of_an_inner_layer_and_of_embeddings_become_one_value():
+    at_layer = image_problem(wrt="relu1")
+    signed = Saliency().explain(at_layer).values["relu1"]
+    norms = Saliency(channels="l2").explain(at_layer).values["relu1"]
+    np.testing.assert_allclose(norms[:, 3], np.linalg.norm(signed, axis=1), rtol=1e-6)
+    _, model, feeds = words_and_mask()
+    words = problem_of(model, feeds, "1", wrt="in0")
+    ((name, signed),) = Saliency().explain(words).values.items()
+    norms = Saliency(channels="l2").explain(words).values[name]
+    np.testing.assert_allclose(norms[..., 0], np.linalg.norm(signed, axis=-1), rtol=1e-6)
+    assert norms.shape == signed.shape == (1, 10, 16)
 
 
 def test_channels_that_are_not_known_are_refused():

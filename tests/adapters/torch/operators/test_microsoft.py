@@ -41,6 +41,7 @@ CASES = {
         [IDS, KINDS, *TABLES, np.array([[1, 1, 0], [1, 1, 1]], np.int32)],
         {"outputs": 3},
     ),
+    "embedding of one segment": ("EmbedLayerNormalization", [IDS, None, *TABLES], {"outputs": 2}),
     "embedding by position": (
         "EmbedLayerNormalization",
         [IDS, None, *TABLES[:2], None, *TABLES[3:], None, IDS[::-1] % 5],

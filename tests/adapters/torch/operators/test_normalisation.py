@@ -99,3 +99,12 @@ def test_an_even_neighbourhood_of_lrn_reaches_one_channel_further_up():
 def test_a_norm_that_onnx_does_not_define_is_refused():
     with pytest.raises(CapabilityError, match="LpNormalization with p = 3"):
         convert(single_node("LpNormalization", [X], opset=22, p=3))
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (2, 4, 3), (2, 4, 2, 3)])
+def test_computed_statistics_of_a_batch_normalisation_have_gradients(shape):
+    inputs = [rng.normal(size=shape), *(rng.normal(size=4) for _ in range(3)), rng.uniform(0.5, 2, 4)]
+    narrow = [value.astype(np.float32) for value in inputs]
+    model = single_node("BatchNormalization", narrow, opset=15, epsilon=0.01)
+    np.testing.assert_allclose(by_twin(model, narrow)[0], by_runtime(model, narrow)[0], rtol=1e-4, atol=1e-5)
+    assert has_true_gradients("BatchNormalization", inputs, opset=15, epsilon=0.01)

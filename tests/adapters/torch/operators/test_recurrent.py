@@ -65,6 +65,9 @@ def test_gru_resets_before_or_after_the_linear_transformation(full):
     [
         ("RNN", ["Relu"], [], []),
         ("RNN", ["Affine"], [0.5], [0.1]),
+        ("RNN", ["Affine"], [], []),
+        ("GRU", ["Sigmoid", "ScaledTanh"], [], []),
+        ("GRU", ["Sigmoid", "ThresholdedRelu"], [], []),
         ("GRU", ["HardSigmoid", "Softsign"], [0.3], [0.4]),
         ("GRU", ["Sigmoid", "LeakyRelu"], [], []),
         ("LSTM", ["HardSigmoid", "ScaledTanh", "Elu"], [0.3, 1.2, 0.7], [0.4, 0.9]),
