@@ -2,7 +2,8 @@
 
 Every pair is both, one after the other on the same rows; the ratio is taken pair by pair and the median quoted. A pass
 includes all that an explanation needs but its making: relevance at the input, and the ledger of losses. DeepLIFT runs
-the reference too.
+the reference too. Transformer-attribution is measured as it runs: relevance at the attention weights alone, one sample
+at a time.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from onnxplain.adapters.torch.gradient.slopes import Slopes
 from onnxplain.adapters.torch.relevance.differences import rules_of
 from onnxplain.adapters.torch.relevance.lrp import Lrp
 from onnxplain.adapters.torch.rules import Exact, Flow, Rectified, RuleSet
+from onnxplain.engine.internals.attention import attention_of
 
 if TYPE_CHECKING:
     from onnxplain.engine.problem import Problem
@@ -59,6 +61,8 @@ def main(pairs: int = 7, rows: int = 2) -> list[dict[str, Any]]:
                 slopes.at_samples()
 
             table.append(compared(f"{name}, {what}", passed, there_and_back, pairs, rows))
+        if name in ATTENTIVE:
+            table.append(at_attention(name, problems[0], pairs))
     print(f"\n{'what':46} {'rows':>5} {'seconds':>8} {'other':>8} {'ratio':>7}  (min - max)")
     for row in table:
         print(
@@ -89,8 +93,24 @@ def attention_sets(problem: Problem) -> dict[str, RuleSet]:
     return {
         "attn-lrp": AttnLrp().rule_set(problem),
         "conservative-lrp": ConservativeLrp().rule_set(problem),
-        "transformer-attribution": transformer_attribution.rule_set(problem),
     }
+
+
+def at_attention(name: str, problem: Problem, pairs: int) -> dict[str, Any]:
+    """Measure transformer-attribution's pass for one sample."""
+    found = attention_of(problem)
+    inner = dataclasses.replace(problem, model=found.model)
+    rules = transformer_attribution.rule_set(inner)
+    ruled = Slopes.of([inner], tuple(layer.weights for layer in found.layers), rules=rules)
+    slopes = Slopes.of([problem])
+
+    def passed() -> None:
+        ruled.at_samples()
+
+    def there_and_back() -> None:
+        slopes.at_samples()
+
+    return compared(f"{name}, transformer-attribution", passed, there_and_back, pairs, 1)
 
 
 if __name__ == "__main__":

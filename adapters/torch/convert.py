@@ -120,9 +120,7 @@ class _Build:
             running = tuple(k for k, name in enumerate(node.inputs) if name and k not in node.constants)
             converted = Converted(Refused(error), running)
             arguments = tuple(self.value(node.inputs[k]) for k in running)
-        outputs = list(node.outputs)
-        while outputs and not outputs[-1]:
-            outputs.pop()
+        outputs = node.outputs
         target = self._free(f"{node.op_type}_{_identifier(next(o for o in outputs if o))}")
         self.parts[target] = converted.module
         name = _identifier(outputs[0]) if len(outputs) == 1 else target

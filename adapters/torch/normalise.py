@@ -155,9 +155,10 @@ class _Walk:
         domain = _plain(proto.domain)
         version = version_of(proto.op_type, domain, scope.opsets)
         inputs = [scope.resolve(name) for name in proto.input]
-        node = Node(
-            proto.op_type, domain, version, proto.name, (), tuple(proto.output), {}, {}, scope.opsets.get("", 1)
-        )
+        outputs = tuple(proto.output)
+        while outputs and not outputs[-1]:
+            outputs = outputs[:-1]
+        node = Node(proto.op_type, domain, version, proto.name, (), outputs, {}, {}, scope.opsets.get("", 1))
         attributes: dict[str, Any] = {}
         for name, value in (attribute_defaults(node) | self._given(proto, scope)).items():
             if value.type == AttributeProto.GRAPH:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from .node import Node
 
+NAMES = "names"  # node.meta[NAMES]: of a module in the place of several ONNX nodes, their names and their tensors'
+
 
 @dataclass(frozen=True)
 class View:
@@ -81,12 +83,26 @@ class View:
         return found
 
     def replace(self, node: fx.Node, part: nn.Module, arguments: tuple[fx.Node, ...]) -> None:
-        """Put a module in the place of a node and of what it alone reads."""
+        """Put a module in the place of a node and of what it alone reads; ``meta[NAMES]`` keeps the names of these."""
         target = self.added(f"Fused_{node.name}", part)
+        names = self._names_inside(node, arguments)
         with self.module.graph.inserting_before(node):
             made = self.module.graph.call_module(target, arguments)
         node.replace_all_uses_with(made)
         self.sources[made.name] = self.sources[node.name]
+        made.meta[NAMES] = names
+
+    def _names_inside(self, node: fx.Node, arguments: tuple[fx.Node, ...]) -> tuple[str, ...]:
+        """Return the names of a node, of those before it that it alone needs, and of what they make."""
+        inside, waiting = {node: None}, [node]
+        while waiting:
+            for one in waiting.pop().all_input_nodes:
+                if one not in arguments and one not in inside and inside.keys() >= one.users.keys():
+                    inside[one] = None
+                    waiting.append(one)
+        found = [n for one in inside for n in one.meta.get(NAMES, ())]
+        found += [n for one in inside if (s := self.sources.get(one.name)) for n in (*s.outputs, s.name) if n]
+        return tuple(dict.fromkeys(found))
 
     def added(self, stem: str, part: nn.Module) -> str:
         """Add a module under a name that is free, and return the name."""

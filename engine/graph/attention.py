@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from .roles import states
 from .structure import attribute_of, producers, used_names
 
 if TYPE_CHECKING:
@@ -268,7 +269,8 @@ class AttentionGraph:
     def _origins(self) -> dict[str, frozenset[str]]:
         """For each tensor the inputs that its tokens come from; what attention gives are its queries' tokens."""
         queries = {layer.output: layer.query for layer in self._sites}
-        found = {value.name: frozenset({value.name}) for value in self.proto.graph.input}
+        caches, _ = states(self.proto)  # of the tokens that came before, wherever these came from
+        found = {value.name: frozenset({value.name}) for value in self.proto.graph.input if value.name not in caches}
         if self.start:
             found[self.start] = frozenset({self.start})
         for node in self.proto.graph.node:

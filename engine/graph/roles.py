@@ -105,8 +105,12 @@ def _is_pair(given: ValueInfoProto, made: ValueInfoProto) -> bool:
     if before.elem_type != after.elem_type or rank < 2 or rank != len(after.shape.dim):
         return False
     sizes = [(a.dim_value, b.dim_value) for a, b in zip(before.shape.dim, after.shape.dim, strict=True)]
-    grows = {"past", "cache"} & _words(given.name)  # by the steps that were taken
-    return bool(grows) or all(a == b or 0 in {a, b} for a, b in sizes)
+    return grows(given.name) or all(a == b or 0 in {a, b} for a, b in sizes)
+
+
+def grows(name: str) -> bool:
+    """Whether a state's name says that it has a part for each step that was taken, and none before the first."""
+    return not _words(name).isdisjoint(("past", "cache"))
 
 
 def _words(name: str) -> set[str]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import InputError, nearest, printable
 from ..files import excerpt
+from ..graph.roles import grows
 from ..layout import InputInfo
 from .array_file import MAX_BYTES, read_arrays
 from .code_names import texts_of_codes
@@ -143,9 +144,15 @@ def _check_shape(array: NDArray[Any], info: InputInfo) -> NDArray[Any]:
         )
     if axis is not None and shaped.shape[axis] == 0:
         raise InputError(f"no rows were given for input '{excerpt(info.name)}'")
-    if shaped.size == 0:
+    if shaped.size == 0 and not _may_be_empty(shaped, info):
         raise InputError(f"the array for input '{excerpt(info.name)}' is empty: shape {array.shape}")
     return shaped
+
+
+def _may_be_empty(array: NDArray[Any], info: InputInfo) -> bool:
+    """Whether an array holds a cache of earlier steps, of which there are none: along an axis that is left open."""
+    own = [n for n, size in zip(array.shape, info.shape, strict=False) if not n and not isinstance(size, int)]
+    return array.ndim > 2 and grows(info.name) and len(own) == array.shape.count(0)
 
 
 def _transposed(array: NDArray[Any], info: InputInfo) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import excerpt
+from ..graph.roles import grows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,10 +27,10 @@ def completed(
 ) -> Mapping[str, ArrayLike] | ArrayLike:
     """Return the feeds with what they leave out, where the spec says what that is; otherwise as they are.
 
-    States and inputs with a ``fill`` in the spec hold that number (0 by default), with a row per row of the others; a
-    scalar that is called after the sample rate holds ``rate``. A series may be given as (T,), (T, C) or (C, T), with
-    or without rows, a series of one channel as (rows, T): its axes are put in the model's order where they fit in one
-    order only.
+    States and inputs with a ``fill`` in the spec hold that number (0 by default), with a row per row of the others;
+    caches of earlier steps, whose length is open, are empty; a scalar that is called after the sample rate holds
+    ``rate``. A series may be given as (T,), (T, C) or (C, T), with or without rows, a series of one channel as (rows,
+    T): its axes are put in the model's order where they fit in one order only.
     """
     if spec is None:
         return feeds
@@ -71,8 +72,9 @@ def _rows(value: Any, info: InputInfo) -> int:
 
 def _filled(info: InputInfo, entry: InputSpec | None, rows: int, rate: float) -> NDArray[Any]:
     sizes = [rows if axis == info.batch_axis else size for axis, size in enumerate(info.shape)]
-    is_open = [size for size in sizes if not isinstance(size, int)]
-    if is_open:
+    if grows(info.name) and len(sizes) > 2:
+        sizes = [size if isinstance(size, int) else 0 for size in sizes]
+    if any(not isinstance(size, int) for size in sizes):
         raise InputError(
             f"no array was given for input '{excerpt(info.name)}', and the model leaves its size open",
             tip="give an .npz file with an array for each input, by name",

@@ -70,6 +70,7 @@ class AttnLrp:
                 ("product", Scaled(Half())),
                 ("max-pool", Exact()),
                 ("softmax", Unmasked(Taylor())),
+                ("reduction", Taylor()),
                 ("normalisation", Pass() if self.layernorm == "identity" else Detached()),
             ),
         )

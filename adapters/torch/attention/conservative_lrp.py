@@ -47,7 +47,7 @@ class ConservativeLrp:
 
     def rule_set(self, problem: Problem) -> RuleSet:
         """Return the rules for a problem's model, whose attention is spelled out."""
-        from ..rules import Detached, Epsilon, Exact, Gate, Pass, RuleSet, Stop
+        from ..rules import Detached, Epsilon, Exact, Gate, Pass, RuleSet, Stop, Taylor
         from .rules import Scaled, Unmasked, norm_rules, value_rules
 
         epsilon = Epsilon(self.epsilon)
@@ -60,6 +60,7 @@ class ConservativeLrp:
                 ("sum", Unmasked(epsilon)),
                 ("activation", Pass()),
                 ("product", Scaled(Gate())),
+                ("reduction", Taylor()),
                 ("max-pool", Exact()),
                 ("softmax", Stop()),
                 ("normalisation", Detached()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from glob import escape
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import torch
 
 from ....engine.graph.attention import AttentionGraph
 from ....engine.internals.attention import spelled_out
-from ..rules import Rule, RuleSet, share, stabilised, transposed, unfit
+from ..rules import Rule, RuleSet, share, stabilised, to_factors, unfit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -59,7 +60,7 @@ class Values:
         """Give all relevance to the values."""
 
         def given(m: Moment) -> Sequence[torch.Tensor]:
-            slopes = transposed(site.module, m.xs, share(m.R[0], stabilised(m.y, self.epsilon)))
+            slopes = to_factors(site, m.xs, share(m.R[0], stabilised(m.y, self.epsilon)))
             pairs = zip(m.xs, slopes, strict=True)
             return [x * s if k == self.place else torch.zeros_like(x) for k, (x, s) in enumerate(pairs)]
 
@@ -91,10 +92,15 @@ class Balanced:
             if len(m.xs) == 1:
                 return [back.masked_fill(m.x.isinf(), 0) for back in layer.back(m.R[0], m.xs)]
             slopes = layer.back(share(m.R[0], stabilised(m.y, self.epsilon)), m.xs)
-            parts = [(x * s).masked_fill_(x.isinf(), 0) for x, s in zip(m.xs, slopes, strict=True)]
-            sums = torch.stack([part.sum() for part in parts])
-            factors = share(sums.sign() * m.R[0].sum(), sums.abs().sum())
-            return [part.mul_(factor) for factor, part in zip(factors, parts, strict=True)]
+            parts = [x * s for x, s in zip(m.xs, slopes, strict=True)]
+            sums = [float(part.sum()) for part in parts]
+            if not all(map(math.isfinite, sums)):
+                parts = [part.masked_fill_(x.isinf(), 0) for x, part in zip(m.xs, parts, strict=True)]
+                sums = [float(part.sum()) for part in parts]
+            size = sum(map(abs, sums))
+            factor = float(m.R[0].sum()) / size if size else 0.0
+            signs = [(total > 0) - (total < 0) for total in sums]
+            return [part.mul_(sign * factor) for sign, part in zip(signs, parts, strict=True)]
 
         return shared
 

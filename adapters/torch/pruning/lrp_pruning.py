@@ -14,6 +14,7 @@ from ....engine.errors import SettingError
 from ....engine.registry import DATA, GRADIENT, register
 from ....engine.settings import Range
 from ..relevance.lrp import Preset as OfLrp
+from ..relevance.lrp import Rules
 
 if TYPE_CHECKING:
     from ....engine.analyses.analysis import Analysis
@@ -68,7 +69,7 @@ class LrpPruning:
     score: Annotated[str, "accuracy, auc, log-loss, r2, mae, mse; auto: accuracy of classifiers, r2 of all else"] = (
         "auto"
     )
-    rules: Annotated[str, "rules by layer: KEY=RULE, ...; as those of lrp"] = ""
+    rules: Annotated[Rules, "rules by layer: KEY=RULE, ...; as those of lrp"] = ""
     preset: Annotated[
         Preset, "rules for what 'rules' leaves open; auto: uniform, or attn-lrp if there is attention"
     ] = "auto"
@@ -109,7 +110,10 @@ class LrpPruning:
         if used.count < study.count:
             notes.append(f"{used.count:,} of {study.count:,} rows were drawn")
         return dataclasses.replace(
-            made, notes=(*notes, *made.notes), evaluations=evaluations + fitted.count, manifest=ranking.manifest
+            made,
+            notes=(*notes, *ranking.notes, *made.notes),
+            evaluations=evaluations + fitted.count,
+            manifest=ranking.manifest,
         )
 
     def _split(self, study: Study) -> tuple[np.ndarray, np.ndarray]:

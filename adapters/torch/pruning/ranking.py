@@ -37,7 +37,7 @@ class Ranking:
     """All channels (M,): their names, what layer they are of, and what each criterion says of them.
 
     ``relevance`` and the other ``criteria`` are as channels are ordered by them, ``weight`` and ``activation`` as they
-    were found.
+    were found; ``notes`` tell of rules that no node has.
     """
 
     names: np.ndarray
@@ -47,6 +47,7 @@ class Ranking:
     activation: np.ndarray
     criteria: dict[str, np.ndarray]
     manifest: dict[str, Any]
+    notes: tuple[str, ...]
 
 
 def chosen_layers(study: Study, judge: Judge, patterns: Sequence[str]) -> tuple[Channels, ...]:
@@ -73,9 +74,13 @@ def chosen_layers(study: Study, judge: Judge, patterns: Sequence[str]) -> tuple[
 
 def ranked(study: Study, judge: Judge, layers: Sequence[Channels], settings: LrpPruning) -> Ranking:
     """Return what each channel of the layers counts for over the rows."""
+    from ..gradient.slopes import Slopes
+    from ..relevance.method import spelled, unused
+    from ..rules import Flow
     from .shares import shares
 
     problems, signs = _problems(study, judge)
+    problems = [spelled(problem) for problem in problems]
     rules = _rules(settings, problems[0])
     sizes, done = [layer.count for layer in layers], 0
     relevance, activation = np.zeros((2, sum(sizes)))
@@ -100,6 +105,7 @@ def ranked(study: Study, judge: Judge, layers: Sequence[Channels], settings: Lrp
         activation=activation,
         criteria=criteria,
         manifest=_manifest(problems[0]),
+        notes=unused(Flow(Slopes.of(problems[:1], rules=rules))),
     )
 
 

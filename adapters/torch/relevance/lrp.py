@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Preset = Literal[
     "auto", "epsilon-plus-unbiased", "epsilon-plus", "epsilon-alpha2-beta1", "epsilon-gamma-box", "uniform"
 ]
+Rules = str | dict[str, str]
 Bounds = float | tuple[float, ...] | None
 
 
@@ -40,9 +41,10 @@ class Lrp:
 
     ``rules`` name them by layer: one name for all layers (convolutions and dense ones; sums, pooling and batch
     normalisation by itself keep epsilon unless named: ``rest=z-plus, sum=z-plus``), or pairs ``KEY=RULE`` parted by
-    commas, or a TOML file with a table ``[rules]``. Keys: ``first``, ``last``, ``lower``, ``middle``, ``upper`` (thirds
-    by depth), ``conv``, ``dense``, ``pool``, ``sum``, ``activation``, ``product``, ``max-pool``, ``softmax``,
-    ``normalisation``, ``batch-norm``, ``rest``, or a pattern of tensor names such as ``layer1*``. Keys that are not
+    commas, or a dict of these, or a TOML file with a table ``[rules]``. Keys: ``first``, ``last``, ``lower``,
+    ``middle``, ``upper`` (thirds by depth), ``conv``, ``dense``, ``pool``, ``sum``, ``activation``, ``product``,
+    ``max-pool``, ``softmax``, ``normalisation``, ``batch-norm``, ``rest``, or the name, or a pattern such as
+    ``layer1*``, of nodes or tensors; of layers that were merged, any name counts. Keys that are not
     given have the rule of the preset: ``epsilon-plus-unbiased`` (convolutions z-plus, of which biases keep nothing;
     dense layers epsilon), ``epsilon-plus`` (the same, biases keep their share), ``epsilon-alpha2-beta1``,
     ``epsilon-gamma-box`` (first layer box, convolutions gamma), ``uniform`` (all layers epsilon). ``auto`` is
@@ -57,7 +59,7 @@ class Lrp:
     2020, arXiv:1910.09840.
     """
 
-    rules: Annotated[str, "rules by layer: KEY=RULE, ...; one name for all layers; or a TOML file"] = ""
+    rules: Annotated[Rules, "rules by layer: KEY=RULE, ... or a dict; one name for all layers; or a TOML file"] = ""
     preset: Annotated[Preset, "rules for what 'rules' leaves open"] = "auto"
     epsilon: Annotated[float, "of the epsilon rule where none is written, in units of its layer's output", Range(0)] = (
         1e-6

@@ -47,7 +47,7 @@ def under_rules(
         found = flow.at_samples()
         values = {n: r.double() * found.values[n] if times_input else r for n, r in found.relevance.items()}
         made = slopes.explanations(values, evaluations=1, scores=found.scores)
-        notes = (*_unused(flow), *notes_of(flow))
+        notes = (*unused(flow), *notes_of(flow))
         if flow.rules.flow == "relevance":
             made = [told(one, found, k, flow) for k, one in enumerate(made)]
         return [dataclasses.replace(one, notes=(*one.notes, *notes)) for one in made]
@@ -105,5 +105,6 @@ def _why(flow: Flow, tensor: str) -> str:
     return next((f"{form}, {rule}" for name, _, form, rule in flow.nodes if name == tensor), "")
 
 
-def _unused(flow: Flow) -> tuple[str, ...]:
+def unused(flow: Flow) -> tuple[str, ...]:
+    """Return a note for each rule that a person asked for and no node has."""
     return tuple(f"no node that the target depends on fits the rule for '{printable(key)}'" for key in flow.unused)

@@ -53,7 +53,7 @@ from .rule import Exact, Pass, Rule, Stop, Taylor, share, stabilised, unfit
 from .ruled import Moment, Ruled
 from .ruleset import KEYS, RuleSet
 from .sites import Site
-from .transposes import transposed
+from .transposes import to_factors, transposed
 
 __all__ = [
     "FORMS",
@@ -94,6 +94,7 @@ __all__ = [
     "joined",
     "share",
     "stabilised",
+    "to_factors",
     "transposed",
     "unfit",
 ]

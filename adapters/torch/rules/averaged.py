@@ -15,7 +15,7 @@ from .deeplift import way
 from .kinds import NORMALISATION, PRODUCT
 from .norms import Norm, norm_of
 from .rule import unfit
-from .transposes import transposed
+from .transposes import to_matrices, transposed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -78,11 +78,10 @@ def _of_factors(m: Moment) -> Sequence[torch.Tensor] | None:
 
 def _of_matrices(m: Moment) -> Sequence[torch.Tensor] | None:
     """``y = A B`` of as many matrices each: the mean over both orders."""
-    if len(m.xs) != 2 or m.xs[0].shape[:-2] != m.xs[1].shape[:-2] or min(x.dim() for x in m.xs) < 2:
+    if len(m.xs) != 2:
         return None
-    a, b = ((x + x0).transpose(-1, -2) for x, x0 in zip(m.xs, m.xs0, strict=True))
-    half = m.R[0] / 2
-    return [half @ b, a @ half]
+    a, b = (x + x0 for x, x0 in zip(m.xs, m.xs0, strict=True))
+    return to_matrices(a, b, m.R[0] / 2)
 
 
 def _of_norm(norm: Norm, points: int, m: Moment) -> Sequence[torch.Tensor]:

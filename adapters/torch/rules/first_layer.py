@@ -88,7 +88,9 @@ class Box:
                 raise SettingError(
                     f"the input lies between {float(x.min()):.4g} and {float(x.max()):.4g}, outside the box",
                     where=str(site),
-                    tip="give low and high as the model takes its input, after preprocessing",
+                    tip="give low and high as the model takes its input, after preprocessing"
+                    if site.first
+                    else "box is for layers that read the input itself: write first=box",
                 )
             like = x[:1] if _by_row(layer.inner) and x.dim() > 1 else x
             ends = positive.of(low.expand_as(like)).add_(negative.of(high.expand_as(like)))

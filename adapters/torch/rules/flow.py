@@ -83,7 +83,7 @@ class Flow:
             with s.twin.layout.settings(), torch.enable_grad():
                 made, *taps = self.part(*self._arguments(points, owners))
                 end = made.detach().requires_grad_()
-                scores = s.rows.targets(end, owners)
+                scores = s.finite(s.rows.targets(end, owners))
                 (slope,) = torch.autograd.grad(scores.sum(), end)
                 taps = taps[: len(s.taps)]
                 found = torch.autograd.grad(made, taps, self.rules.start(made, slope), materialize_grads=True)

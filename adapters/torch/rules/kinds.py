@@ -5,7 +5,7 @@ from __future__ import annotations
 LINEAR, ACTIVATION, SUM, PRODUCT, MAX_POOL = "linear", "activation", "sum", "product", "max-pool"
 SOFTMAX, NORMALISATION, ATTENTION, EMBEDDING = "softmax", "normalisation", "attention", "embedding"
 SHAPE, CONCATENATION, RECURRENT, OTHER = "shape", "concatenation", "recurrent", "other"
-REDUCTION = "reduction"  # functions of several elements that are none of the others: norms, products over an axis
+REDUCTION = "reduction"  # functions of several elements that are none of the others: norms, products, turned pairs
 PAIR = "pair"  # a layer and the activation that alone reads it: one node where there is a rule for it
 KINDS = (
     LINEAR,
@@ -56,7 +56,8 @@ OPERATORS = {
     ),
     CONCATENATION: _set("Concat ConcatFromSequence SequenceConstruct SequenceInsert FeatureVectorizer"),
     REDUCTION: _set(
-        "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceSumSquare ReduceProd LpPool GlobalLpPool CumProd Det"
+        "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceSumSquare ReduceProd LpPool GlobalLpPool CumProd Det "
+        "RotaryEmbedding"
     ),
     RECURRENT: _set("RNN GRU LSTM DynamicQuantizeLSTM"),
 }

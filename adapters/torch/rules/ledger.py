@@ -33,11 +33,15 @@ class Ledger:
     _awaited: deque[tuple[torch.Tensor, torch.Tensor | None]] = field(default_factory=lambda: deque(maxlen=AWAITED))
 
     def note(self, site: Site, moment: Moment, parts: Sequence[torch.Tensor | None]) -> None:
-        """Note what one node was given and what it hands on; nothing where it hands on the very same."""
+        """Note what one node was given and what it hands on; nothing where it hands on the very same.
+
+        What goes to a tensor that depends on no input is kept: no value that is explained comes before it.
+        """
         if len(moment.R) == 1 and any(r is moment.R[0] for r in parts):
             return
         came = [self._known(R, name) for R, name in zip(moment.R, site.makes, strict=True) if R.is_floating_point()]
-        handed = [(r, self._by_row(r, name)) for r, name in zip(parts, site.reads, strict=True) if r is not None]
+        ways = zip(parts, site.reads, site.signals, strict=True)
+        handed = [(r, self._by_row(r, name)) for r, name, signal in ways if r is not None and signal]
         self._entries.append((site.tensor, came, [total for _, total in handed]))
         self._awaited.extend(handed)
 

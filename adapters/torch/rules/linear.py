@@ -100,6 +100,8 @@ class Weighted(Linear):
         return module(x if self.before is None else self.before(x))  # type: ignore[no-any-return]
 
     def _handed_back(self, s: torch.Tensor, shape: Sequence[int]) -> torch.Tensor | None:
+        if isinstance(self._unbiased, Scale):  # type: ignore[attr-defined]
+            return self._unbiased(s) if s.shape == shape else None  # type: ignore[attr-defined]
         if self.before is None:
             return handed_back(self.module, s, shape)
         if not isinstance(self.before, Padding):
@@ -200,7 +202,8 @@ class Sum(Linear):
 
     def back(self, s: torch.Tensor, xs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """Hand back to each what it was spread to."""
-        return tuple(c * s.sum_to_size(x.shape) for c, x in zip(self.factors, xs, strict=True))
+        parts = [(c, s.sum_to_size(x.shape)) for c, x in zip(self.factors, xs, strict=True)]
+        return tuple(part if c == 1 else c * part for c, part in parts)
 
     def shares(self, s: torch.Tensor, xs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Multiply; additive masks, whose elements are infinite, get nothing."""

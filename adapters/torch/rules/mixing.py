@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from .kinds import PRODUCT
 from .norms import norm_of
 from .rule import Pass, share, stabilised, unfit
-from .transposes import transposed
+from .transposes import to_factors, transposed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +43,7 @@ class Half:
         count = sum(site.signals)
 
         def shared(m: Moment) -> list[torch.Tensor]:
-            slopes = transposed(site.module, m.xs, share(m.R[0], count * stabilised(m.y, self.epsilon)))
+            slopes = to_factors(site, m.xs, share(m.R[0], count * stabilised(m.y, self.epsilon)))
             return [x * slope for x, slope in zip(m.xs, slopes, strict=True)]
 
         return shared
@@ -79,7 +79,7 @@ def _to(site: Site, place: int, epsilon: float) -> Back:
     """Give all relevance of a product to one of its factors."""
 
     def given(m: Moment) -> list[torch.Tensor | None]:
-        slopes = transposed(site.module, m.xs, share(m.R[0], stabilised(m.y, epsilon)))
+        slopes = to_factors(site, m.xs, share(m.R[0], stabilised(m.y, epsilon)))
         return [x * slope if k == place else None for k, (x, slope) in enumerate(zip(m.xs, slopes, strict=True))]
 
     return given

@@ -1,4 +1,4 @@
-"""Rules as text: ``first=box, conv=gamma:0.25, dense=epsilon``, or a small TOML file."""
+"""Rules as text: ``first=box, conv=gamma:0.25, dense=epsilon``, the same as a dict, or a small TOML file."""
 
 from __future__ import annotations
 
@@ -52,14 +52,16 @@ class Numbers:
     high: tuple[float, ...] = ()
 
 
-def parse_rules(text: str, numbers: Numbers) -> tuple[tuple[str, Rule], ...]:
-    """Return keys and rules from text: one name for all layers, ``key=rule`` pairs, or the path of a TOML file.
+def parse_rules(text: str | Mapping[str, str], numbers: Numbers) -> tuple[tuple[str, Rule], ...]:
+    """Return keys and rules from one name for all layers, ``key=rule`` pairs, a dict of them, or a TOML file's path.
 
     Raises ``SettingError`` for an unknown rule or a number out of range, ``InputError`` for a file that is none.
 
     >>> [(key, str(rule)) for key, rule in parse_rules("first=w-squared, conv=gamma:0.5", Numbers())]
     [('first', 'w-squared'), ('conv', 'gamma:0.5')]
     """
+    if not isinstance(text, str):
+        return _rules(text, numbers)
     if text.strip().endswith(".toml"):
         return _of_file(Path(text.strip()), numbers)
     pairs: dict[str, str] = {}

@@ -115,7 +115,10 @@ def _with_factor(module: Function, source: Node, factors: set[int]) -> tuple[str
     if op_type == "Gemm" and (not source.given(2) or 2 in constants):
         return DENSE, Weighted(module, f"constant{place}", "constant2" if source.given(2) else None)
     if len(source.inputs) == 2 and op_type in _TIMES:
-        return SCALE if op_type == "Mul" else DENSE, Weighted(module, f"constant{place}", None)
+        factor = f"constant{place}"
+        if op_type == "Mul":
+            return SCALE, Weighted(Scale(module.get_buffer(factor)), "weight", None)
+        return DENSE, Weighted(module, factor, None)
     return None
 
 

@@ -7,6 +7,8 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal, NoReturn
 
 from ....engine.errors import CapabilityError, SettingError, nearest, printable
+from ..remembered import remember
+from ..view import View
 from .kinds import ATTENTION, EXACT, FORMS, KINDS, LINEAR, PAIR
 from .linear import Unbiased
 from .patterns import simplify
@@ -15,6 +17,8 @@ from .signs import rectified
 from .sites import Site, sites_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import torch
     from torch import fx
 
@@ -41,12 +45,13 @@ class Missing:
 
     def back(self, site: Site) -> Back:
         """Raise ``CapabilityError``."""
+        key = site.kind if site.kind in KEYS else printable(site.tensor)
         return _refused(
             CapabilityError(
                 f"{self.of} has no rule for nodes of the kind '{site.kind}'",
                 where=site.node.label,
-                tip=f'name one (--set {self.of}.rules="{site.kind}=RULE") where the method has rules, or explain a '
-                "tensor behind this node (--wrt), or use another method",
+                tip=f'use lrp with a rule for it (--set lrp.rules="{key}=RULE"), or explain a tensor behind this node '
+                "(--wrt), or use another method",
             )
         )
 
@@ -60,7 +65,8 @@ class RuleSet:
     """A rule for each kind of node: another way back through a graph. Hashable, as it is what parts are kept by.
 
     ``rules`` are pairs of a key and a rule. For a node, the first of these that is there counts: a pattern
-    (``relu3``, ``layer1*``) that its tensor or its ONNX node's name matches; ``first`` and ``last``, for layers with no
+    (``relu3``, ``layer1*``) that its tensor or its ONNX node's name matches, or, where nodes were put together (a
+    convolution and its batch normalisation), those of any of them; ``first`` and ``last``, for layers with no
     layer before or behind them; ``lower``, ``middle`` and ``upper``, for layers by thirds of their depth; the form of a
     linear node (``conv``, ``dense``, ``pool``, ``batch-norm``, ``scale``); its kind; ``rest``, for layers; ``any``.
     Layers are convolutions and dense ones. Shape operations, concatenation and embeddings are exact and take no rule.
@@ -106,6 +112,10 @@ class RuleSet:
                 part.set_submodule(site.target, Ruled(site.module, back, site))
         part.meta[UNUSED] = tuple(key for key, _ in self.rules if key in self.own and key not in used)
         part.meta[NODES] = tuple((s.tensor, s.kind, s.form, str(chosen[n][1])) for n, s in sites.items() if n in chosen)
+        remember(View(part, sources))
+        part.graph.eliminate_dead_code()
+        part.delete_all_unused_submodules()
+        part.recompile()
 
     def of(self, site: Site) -> tuple[str, Rule]:
         """Return the key and the rule of a node; where it has none, one that says so when something comes to it."""
@@ -117,7 +127,7 @@ class RuleSet:
 
     def _keys(self, site: Site) -> list[str]:
         """Return the keys that fit a node, the closest first."""
-        keys = [key for key, _ in self.rules if key not in KEYS and any(fnmatchcase(n, key) for n in site.names)]
+        keys = [key for key, _ in self.rules if key not in KEYS and _names_one(key, site.names)]
         if site.depth:
             keys += [key for key, holds in (("first", site.first), ("last", site.last)) if holds]
             keys.append(site.third)
@@ -128,7 +138,7 @@ class RuleSet:
     def _check_patterns(self, sites: list[Site], used: set[str]) -> None:
         names = [n for site in sites for n in site.names]
         for key, _ in self.rules:
-            if key in KEYS or key in used or any(fnmatchcase(n, key) for n in names):
+            if key in KEYS or key in used or _names_one(key, names):
                 continue
             raise SettingError(
                 f"no layer or tensor is called '{printable(key)}'",
@@ -141,6 +151,11 @@ class RuleSet:
         if self.flow == "gradient" or self.seed == "one":
             return slope
         return made.detach() * slope
+
+
+def _names_one(key: str, names: Iterable[str]) -> bool:
+    """Whether a key is one of some names, which may hold brackets, or a pattern that one matches."""
+    return any(n == key or fnmatchcase(n, key) for n in names)
 
 
 def _refused(error: CapabilityError) -> Back:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import fx, nn
 
+from ..view import NAMES
 from .kinds import CONV, DENSE, ENDS, KIND_OF, LINEAR, SHAPE, SQUASHING
 from .recognise import recognised
 from .signs import without_negatives
@@ -25,8 +26,9 @@ class Site:
 
     ``kind`` is one of ``KINDS``, or ``other``; ``form`` tells linear nodes apart (``FORMS``) and is the operator else.
     ``linear`` is the map that a linear node or a sum is. ``node`` is the ONNX node that the module came from, the last
-    one where several were put together; ``tensor`` the name of the tensor that is made. ``reads`` and ``makes`` name
-    the fx nodes of what the module reads while running and of what it makes; ``signals`` says which of ``reads`` depend
+    one where several were put together: ``inside`` has the names of all of these and of their tensors. ``tensor`` is
+    the name of the tensor that is made; ``reads`` and ``makes`` name the fx nodes of what the module reads while
+    running and of what it makes; ``signals`` says which of ``reads`` depend
     on the values of an input. ``gates`` says which of them are squashed between two numbers right before (sigmoid,
     softmax and the like). ``nonnegative``: nothing that is read is ever below zero. ``rectified``: nothing comes back
     to what is made at or below zero; both as far as the graph tells (see ``signs``). For layers, that is, convolutions
@@ -51,6 +53,7 @@ class Site:
     deepest: int = 0
     first: bool = False
     last: bool = False
+    inside: tuple[str, ...] = ()
 
     @cached_property
     def third(self) -> str:
@@ -61,8 +64,8 @@ class Site:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names that a pattern may match: of the tensors that are made, and of the ONNX node."""
-        return tuple(n for n in (self.tensor, *self.node.outputs, self.node.name) if n)
+        """The names that a pattern may match: of the tensors that are made, and of the ONNX node or nodes."""
+        return tuple(n for n in (self.tensor, *self.node.outputs, self.node.name, *self.inside) if n)
 
     def __str__(self) -> str:
         """Kind, operator and name, for messages."""
@@ -120,6 +123,7 @@ def _site(
         signals=run,
         gates=tuple(_is_gate(part, a, sources) for a in reads),
         linear=linear,
+        inside=node.meta.get(NAMES, ()),
     )
 
 

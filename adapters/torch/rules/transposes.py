@@ -11,6 +11,8 @@ from torch.nn import functional as F
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from .sites import Site
+
 _CONVOLVE: dict[type[nn.Module], Callable[..., torch.Tensor]] = {
     nn.Conv1d: F.conv1d,
     nn.Conv2d: F.conv2d,
@@ -30,6 +32,19 @@ def transposed(
     pairs = [(y, r) for y, r in zip(made, s if isinstance(s, tuple) else (s,), strict=True) if y.requires_grad]
     found = iter(torch.autograd.grad([y for y, _ in pairs], floats, [r for _, r in pairs], materialize_grads=True))
     return tuple(next(found) if leaf.requires_grad else torch.zeros_like(leaf) for leaf in leaves)
+
+
+def to_factors(site: Site, xs: Sequence[torch.Tensor], s: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Return what a product of signals hands back to each of them; for matrices without a run forward."""
+    found = to_matrices(xs[0], xs[1], s) if site.form == "MatMul" and len(xs) == 2 else None
+    return transposed(site.module, xs, s) if found is None else found
+
+
+def to_matrices(a: torch.Tensor, b: torch.Tensor, s: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Return ``s B^T`` and ``A^T s`` for as many matrices A as B; None for others."""
+    if min(a.dim(), b.dim()) < 2 or a.shape[:-2] != b.shape[:-2]:
+        return None
+    return s @ b.transpose(-1, -2), a.transpose(-1, -2) @ s
 
 
 def handed_back(layer: nn.Module, s: torch.Tensor, shape: Sequence[int]) -> torch.Tensor | None:

@@ -268,10 +268,10 @@ def test_what_cannot_be_spelled_out_is_told():
     (reason,) = exposed(cached).closed
     assert "'Attention' node 'flat'" in reason
     assert "cache of keys and values" in reason
-    grouped = multi_head(["x", "x", "x"], {})
-    grouped.graph.node[0].op_type = "GroupQueryAttention"
-    assert "weights cannot be had" in exposed(grouped).closed[0]
-    assert count(grouped)[:2] == (0, 0)
+    paged = multi_head(["x", "x", "x"], {})
+    paged.graph.node[0].op_type = "PagedAttention"
+    assert "weights cannot be had" in exposed(paged).closed[0]
+    assert count(paged)[:2] == (0, 0)
 
 
 def onnx_output(name):

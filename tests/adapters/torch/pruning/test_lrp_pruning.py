@@ -48,6 +48,16 @@ def test_relevance_of_two_rows_worked_out_by_hand():
     assert sum(of(by_layer).values()) == pytest.approx(1)
 
 
+def test_rules_for_kinds_that_the_graph_does_not_have_are_told():
+    model = dense([[[1, 0], [0, 1], [1, -1]], [[2, 1, -1], [0, 1, 3]]])
+    rows = np.array([[1, 2], [3, 1]], np.float32)
+    found = analysed(model, rows, [0, 1], rules={"conv": "gamma", "dense": "zero"})
+    assert "no node that the target depends on fits the rule for 'conv'" in found.notes
+    np.testing.assert_array_equal(
+        found.arrays["relevance"], analysed(model, rows, [0, 1], rules="zero").arrays["relevance"]
+    )
+
+
 @pytest.fixture(scope="module")
 def planted():
     """Images of two classes that the centre's brightness decides, and four channels of which one sees it.

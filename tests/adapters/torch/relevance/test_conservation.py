@@ -33,6 +33,23 @@ def test_deeplift_keeps_the_difference_on_minilm():
     assert abs(found.gap) <= 1e-4 * abs(found.score - found.baseline_score)
 
 
+def of_shapes(*nodes):
+    """Three numbers, and 3 as a tensor that is made from their shape."""
+    made = [helper.make_node("Size", ["x"], ["size"]), helper.make_node("Cast", ["size"], ["three"], to=1)]
+    return network([*made, *nodes, gemm("z", "W", "y")], {"x": [3]}, {"y": [1]}, {"W": np.ones((1, 3))})
+
+
+def test_what_goes_to_numbers_that_are_made_from_shapes_is_told_and_a_factor_takes_nothing():
+    x = np.float32([[1, 2, 3]])
+    factor = onnxplain.explain(of_shapes(helper.make_node("Mul", ["x", "three"], ["z"])), x, "attn-lrp", target=0)
+    np.testing.assert_allclose(factor.values["x"], [[3, 6, 9]], rtol=1e-5)
+    assert factor.extras["lost_at"].tolist() == []
+    summand = onnxplain.explain(of_shapes(helper.make_node("Add", ["x", "three"], ["z"])), x, "attn-lrp", target=0)
+    np.testing.assert_allclose(summand.values["x"], x, rtol=1e-5)
+    assert summand.extras["lost_at"].tolist() == ["z"]
+    assert summand.extras["lost"] == pytest.approx([9], rel=1e-5)
+
+
 def biased_cnn(rng):
     nodes = [
         helper.make_node("Conv", ["x", "K1", "b1"], ["c1"], pads=[1, 1, 1, 1]),

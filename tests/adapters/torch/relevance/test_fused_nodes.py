@@ -78,6 +78,16 @@ def test_relevance_of_fused_nodes_is_accounted_for(packed):
     assert "a/Add" in forms  # the bias before the activation
 
 
+@pytest.mark.parametrize("packed", [True, False])
+def test_channels_behind_fused_nodes_are_ranked_by_their_relevance(packed):
+    model = encoder(packed=packed)
+    found = onnxplain.analyse(model, IDS, "lrp-pruning", labels=[1], compare=[], preset="uniform")
+    ranked = dict(zip(found.arrays["channel"].tolist(), found.arrays["relevance"].tolist(), strict=True))
+    explained = onnxplain.explain(model, IDS, "lrp", target=1, wrt="h", preset="uniform")
+    expected = np.abs(explained.values["h"][0].sum(0) / explained.score)
+    np.testing.assert_allclose([ranked[f"h[{k}]"] for k in range(16)], expected, rtol=1e-4)
+
+
 def test_a_bias_in_a_gelu_node_keeps_what_it_keeps_outside():
     """BiasGelu is a dense layer's bias and GELU."""
     ends = {"x": (TensorProto.FLOAT, ["batch", 8])}, {"y": (TensorProto.FLOAT, ["batch", 3])}
@@ -95,7 +105,7 @@ def test_a_bias_in_a_gelu_node_keeps_what_it_keeps_outside():
 def test_a_node_that_hides_its_attention_is_an_error_only_where_something_comes_back_to_it():
     nodes = [
         node("MatMul", "x wq", "q"),
-        fused("GroupQueryAttention", "q q q", "mixed", num_heads=1, kv_num_heads=1),
+        fused("GroupQueryAttention", "q q q", "mixed", num_heads=1, kv_num_heads=1, smooth_softmax=1),
         node("ReduceMean", "mixed", "m", axes=[1], keepdims=0),
         node("MatMul", "m head", "y"),
     ]

@@ -156,12 +156,63 @@ def test_rules_from_a_file(tmp_path):
     np.testing.assert_array_equal(given.values["x"], same.values["x"])
 
 
+def test_rules_from_a_dict_are_those_of_the_same_text(tmp_path):
+    model = dense([np.array([[1.0, 2], [3, 4]]), np.ones((1, 2))])
+    x = np.float32([[1, 2]])
+    given = onnxplain.explain(model, x, "lrp", target=0, rules={"first": "gamma:0.5", "z1": "epsilon:0.01"})
+    same = onnxplain.explain(model, x, "lrp", target=0, rules="first=gamma:0.5, z1=epsilon:0.01")
+    np.testing.assert_array_equal(given.values["x"], same.values["x"])
+    assert given.values["x"].sum() != pytest.approx(given.score, rel=1e-6)
+    again = onnxplain.Explanation.load(given.save(tmp_path / "given.npz"))
+    assert again.settings["rules"] == {"first": "gamma:0.5", "z1": "epsilon:0.01"}
+    with pytest.raises(SettingError, match="text or dict of text by name"):
+        onnxplain.explain(model, x, "lrp", target=0, rules={"first": 2})
+
+
+def with_norm(kernel, other, scale, bias, mean, deviation):
+    nodes = [
+        helper.make_node("Conv", ["x", "K1"], ["c1"], name="stem[0]"),
+        helper.make_node("BatchNormalization", ["c1", "scale", "bias", "mean", "var"], ["n1"], epsilon=0.0),
+        helper.make_node("Relu", ["n1"], ["a1"]),
+        helper.make_node("Conv", ["a1", "K2"], ["c2"]),
+        helper.make_node("Flatten", ["c2"], ["y"]),
+    ]
+    constants = {"K1": kernel, "K2": other, "scale": scale, "bias": bias, "mean": mean, "var": deviation**2}
+    return network(nodes, {"x": [2, 4, 4]}, {"y": [3]}, constants)
+
+
+@pytest.mark.parametrize("pattern", ["c1", "n1", "stem*", "stem[0]"])
+def test_a_pattern_finds_a_convolution_by_its_own_name_where_it_is_merged_into_its_normalisation(pattern):
+    rng = np.random.default_rng(4)
+    kernel, other = rng.normal(size=(4, 2, 3, 3)), rng.normal(size=(3, 4, 2, 2))
+    (scale, bias, mean), deviation = rng.normal(size=(3, 4)), rng.uniform(0.5, 1, size=4)
+    by_hand = network(
+        [
+            helper.make_node("Conv", ["x", "K1", "b1"], ["c1"]),
+            helper.make_node("Relu", ["c1"], ["a1"]),
+            helper.make_node("Conv", ["a1", "K2"], ["c2"]),
+            helper.make_node("Flatten", ["c2"], ["y"]),
+        ],
+        {"x": [2, 4, 4]},
+        {"y": [3]},
+        {"K1": kernel * (scale / deviation)[:, None, None, None], "b1": bias - mean * scale / deviation, "K2": other},
+    )
+    x = rng.normal(size=(1, 2, 4, 4)).astype(np.float32)
+    model = with_norm(kernel, other, scale, bias, mean, deviation)
+    found = onnxplain.explain(model, x, "lrp", target=1, rules=f"{pattern}=w-squared, conv=epsilon")
+    expected = onnxplain.explain(by_hand, x, "lrp", target=1, rules="first=w-squared, conv=epsilon")
+    plain = onnxplain.explain(by_hand, x, "lrp", target=1, rules="conv=epsilon")
+    np.testing.assert_allclose(found.values["x"], expected.values["x"], rtol=1e-4, atol=1e-5)
+    assert np.abs(plain.values["x"] - expected.values["x"]).max() > 0.01
+
+
 REFUSED = [
     ({"rules": "gama"}, "no rule 'gama'", "gamma"),
     ({"rules": "first=box, frist=flat"}, "needs the bounds", "low and high"),
     ({"rules": "box:1..0"}, "low <= high", ""),
     ({"rules": "box:0"}, "no two bounds", "box:0..1"),
-    ({"rules": "box:0..1"}, "outside the box", "after preprocessing"),
+    ({"rules": "first=box:0..1"}, "outside the box", "after preprocessing"),
+    ({"rules": "box:0..1"}, "outside the box", "write first=box"),
     ({"rules": "alpha-beta:0.5"}, "alpha - beta = 1", "alpha-beta:2"),
     ({"rules": "alpha-beta:2/2"}, "alpha - beta = 1", "alpha-beta:2"),
     ({"rules": "z-plus:2"}, "takes no number", ""),

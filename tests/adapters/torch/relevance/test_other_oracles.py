@@ -71,6 +71,22 @@ def test_rectified_gradients_where_the_gradient_is_negative(method, expected):
     np.testing.assert_allclose(found.values["x"], [expected], **CLOSE)
 
 
+@pytest.mark.parametrize(("method", "expected"), [("guided-backprop", [-2.9, 5.9]), ("deconvnet", [-2, 5])])
+def test_activations_that_are_no_relu_are_told(method, expected):
+    """z = (-1, 4, 3), and the gradient of what LeakyReLU makes of them is (1, -2, 3)."""
+    weights = [[[1, -1], [2, 1], [-1, 2]], [[1, -2, 3]]]
+    found = explained(dense(weights, activation=("LeakyRelu", {"alpha": 0.1})), [1, 2], method)
+    np.testing.assert_allclose(found.values["x"], [expected], **CLOSE)
+    (note,) = found.notes
+    assert note.startswith(
+        "made for ReLU; activations here are LeakyRelu (such as 'a0'), of which the positive gradient"
+    )
+    smooth = dense(weights, activation=("Tanh", {}))
+    other = explained(smooth, [1, 2], method)
+    np.testing.assert_allclose(other.values["x"], explained(smooth, [1, 2], "saliency").values["x"], **CLOSE)
+    assert other.notes == ("activations that are not like ReLU keep their gradient: Tanh (such as 'a0')",)
+
+
 @pytest.mark.parametrize(
     ("target", "settings", "hidden", "inputs"),
     [

@@ -1,7 +1,11 @@
-"""zennit and Captum on EfficientNet-Lite0 and a residual network with batch normalisation, merged and not."""
+"""zennit and Captum on EfficientNet-Lite0 and a residual network with batch normalisation, merged and not.
+
+EfficientNet-Lite0 with random weights at 64 x 64 pixels; and where the user has built it, trained, on a photograph.
+"""
 
 import copy
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -14,7 +18,6 @@ from gradient_problems import loaded  # noqa: E402
 from relevance_problems import exported_with_norms  # noqa: E402
 
 n = torch.nn
-TARGET = 3
 SMALLEST = 1e-20  # what zennit adds to every sum; here only the epsilon rule adds something
 
 
@@ -47,26 +50,47 @@ def resnet():
     return module.eval().requires_grad_(requires_grad=False), torch.rand(1, 3, 16, 16)
 
 
+@dataclass(frozen=True)
+class Trial:
+    """A torch network, the same as ONNX, one input, and the output that is explained."""
+
+    module: n.Module
+    model: onnxplain.Model
+    x: torch.Tensor
+    target: int = 3
+
+    def explained(self, method, **settings):
+        target = f"{self.model.outputs[0].name}[{self.target}]"
+        found = onnxplain.explain(self.model, self.x.numpy(), method, target=target, **settings)
+        return found.values[self.model.inputs[0].name]
+
+    def assert_alike(self, found, expected, *, atol):
+        """Compare, ``atol`` in parts of the largest value; EfficientNet-Lite0 may have units at a kink."""
+        if any(isinstance(m, n.ReLU6) for m in self.module.modules()):
+            lite0.assert_alike(found, expected, atol=atol)
+        else:
+            np.testing.assert_allclose(found, expected, rtol=0, atol=atol * float(expected.abs().max()))
+
+
 @pytest.fixture(scope="module", params=["EfficientNet-Lite0", "residual network"])
-def trio(request):
+def trial(request):
     if request.param == "residual network":
         module, x = resnet()
     else:
         with lite0.efficientnet() as (module, drawn):
             x = drawn.clamp(-1, 1)
-    return module, loaded(exported_with_norms(module, x)), x
+    return Trial(module, loaded(exported_with_norms(module, x)), x)
 
 
-def assert_alike(found, expected, trio, *, rtol=0.0, atol):
-    """Compare, ``atol`` in parts of the largest value; EfficientNet-Lite0 may have units within rounding of a kink."""
-    if any(isinstance(m, n.ReLU6) for m in trio[0].modules()):
-        lite0.assert_alike(found, expected, rtol=rtol, atol=atol)
-    else:
-        np.testing.assert_allclose(found, expected, rtol=rtol, atol=atol * float(expected.abs().max()))
-
-
-def explained(trio, method, **settings):
-    return onnxplain.explain(trio[1], trio[2].numpy(), method, target=f"y[{TARGET}]", **settings).values["x"]
+@pytest.fixture(scope="module")
+def trained():
+    if not lite0.BUILT.is_file():
+        pytest.skip("efficientnet-lite0 is not built (onnxplain models build efficientnet-lite0)")
+    module, model, x = lite0.trained()
+    with torch.no_grad():
+        scores = module(x).numpy()
+    np.testing.assert_allclose(scores, model.predict(x.numpy())["logits"], atol=1e-4)
+    return Trial(module, model, x, int(scores.argmax()))
 
 
 def summed(zennit):
@@ -94,21 +118,48 @@ PRESETS = {
 }
 
 
+def merged(zennit):
+    """A canonizer that merges batch normalisation, which zennit 0.5.1 leaves dividing by ``sqrt(1 + eps)``."""
+
+    class Merged(zennit.canonizers.SequentialMergeBatchNorm):
+        def register(self, linears, batch_norm):
+            super().register(linears, batch_norm)
+            self.eps, batch_norm.eps = batch_norm.eps, 0.0
+
+        def remove(self):
+            super().remove()
+            self.batch_norm.eps = self.eps
+
+    return Merged()
+
+
+def of_zennit(zennit, trial, preset, *, merge):
+    name, bounds = PRESETS[preset]
+    canonizers = [summed(zennit), *([merged(zennit)] if merge else [])]
+    ends = {k: torch.full_like(trial.x, v) for k, v in bounds.items()}
+    composite = getattr(zennit.composites, name)(canonizers=canonizers, stabilizer=SMALLEST, **ends)
+    with zennit.attribution.Gradient(model=trial.module, composite=composite) as attributor:
+        y = trial.module(trial.x)
+        return attributor(trial.x.clone(), y * torch.eye(y.shape[1])[[trial.target]])[1]
+
+
+def of_ours(trial, preset, *, merge):
+    """As zennit does: sums without epsilon, and what comes to batch normalisation by itself goes on as it is."""
+    rules = "sum=zero, pool=zero" if merge else "sum=zero, pool=zero, batch-norm=pass"
+    return trial.explained("lrp", preset=preset, merge=merge, rules=rules, **PRESETS[preset][1])
+
+
 @pytest.mark.parametrize("merge", [True, False])
 @pytest.mark.parametrize("preset", PRESETS)
-def test_presets_are_the_composites_of_zennit(zennit, trio, preset, merge):
-    module, _, x = trio
-    name, bounds = PRESETS[preset]
-    canonizers = [summed(zennit), *([zennit.canonizers.SequentialMergeBatchNorm()] if merge else [])]
-    ends = {k: torch.full_like(x, v) for k, v in bounds.items()}
-    composite = getattr(zennit.composites, name)(canonizers=canonizers, stabilizer=SMALLEST, **ends)
-    with zennit.attribution.Gradient(model=module, composite=composite) as attributor:
-        y = module(x)
-        _, expected = attributor(x.clone(), y * torch.eye(y.shape[1])[[TARGET]])
-    rules = "sum=zero, pool=zero" if merge else "sum=zero, pool=zero, batch-norm=pass"
-    found = explained(trio, "lrp", preset=preset, merge=merge, rules=rules, **bounds)
-    # Shares of sums that are nearly zero make more of the rounding of merged weights.
-    assert_alike(found, expected, trio, rtol=5e-3, atol=1e-3)
+def test_presets_are_the_composites_of_zennit(zennit, trial, preset, merge):
+    expected = of_zennit(zennit, trial, preset, merge=merge)
+    trial.assert_alike(of_ours(trial, preset, merge=merge), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(("preset", "merge"), [("epsilon-plus", True), ("epsilon-gamma-box", False)])
+def test_presets_on_a_photograph_are_the_composites_of_zennit(zennit, trained, preset, merge):
+    expected = of_zennit(zennit, trained, preset, merge=merge)
+    trained.assert_alike(of_ours(trained, preset, merge=merge), expected, atol=1e-4)
 
 
 class Clipped(n.ReLU):
@@ -134,19 +185,32 @@ def for_captum(module):
     return other
 
 
-@pytest.mark.parametrize("method", ["GuidedBackprop", "Deconvolution"])
-def test_rectified_gradients_are_those_of_captum(attr, trio, method):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        expected = getattr(attr, method)(for_captum(trio[0])).attribute(trio[2], target=TARGET).detach()
-    own = {"GuidedBackprop": "guided-backprop", "Deconvolution": "deconvnet"}[method]
-    assert_alike(explained(trio, own), expected, trio, atol=1e-4)
+OWN = {"GuidedBackprop": "guided-backprop", "Deconvolution": "deconvnet"}
 
 
-def test_deeplift_is_that_of_captum(attr, trio):
+def of_captum(attr, trial, method, *references):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        expected = attr.DeepLift(for_captum(trio[0])).attribute(trio[2], 0 * trio[2], target=TARGET).detach()
-    found = explained(trio, "deeplift", baseline=0.0)
-    assert_alike(found, expected, trio, atol=1e-3)
+        return getattr(attr, method)(for_captum(trial.module)).attribute(trial.x, *references, target=trial.target)
+
+
+@pytest.mark.parametrize("method", OWN)
+def test_rectified_gradients_are_those_of_captum(attr, trial, method):
+    trial.assert_alike(trial.explained(OWN[method]), of_captum(attr, trial, method).detach(), atol=1e-4)
+
+
+def assert_same_differences(attr, trial):
+    expected = of_captum(attr, trial, "DeepLift", 0 * trial.x).detach()
+    found = trial.explained("deeplift", baseline=0.0)
+    trial.assert_alike(found, expected, atol=1e-3)
     assert found.sum() == pytest.approx(float(expected.sum()), rel=1e-4)
+
+
+def test_deeplift_is_that_of_captum(attr, trial):
+    assert_same_differences(attr, trial)
+
+
+def test_on_a_photograph_captum_finds_the_same(attr, trained):
+    expected = of_captum(attr, trained, "GuidedBackprop").detach()
+    trained.assert_alike(trained.explained("guided-backprop"), expected, atol=1e-4)
+    assert_same_differences(attr, trained)
