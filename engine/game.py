@@ -8,8 +8,7 @@ ones, and memory does not grow with the number of coalitions.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -88,19 +87,23 @@ class Game:
     def full(self) -> float:
         """The score of the input as it is."""
         if self._full is None:
-            place, _ = self._known.find(np.ones((1, self.size), dtype=bool))
-            if np.isnan(self._known.scores(place)[0]):
+            whole = np.ones(self.size, dtype=bool)
+            self._full = self._known.score(whole)
+            if self._full is None:
                 self.evaluations += 1
                 (row,) = self._model.rows(self._feeds, (self.target.tensor,))
-                self._known.put(place, self._finite(self.target.scores(row[:1])))
-            self._full = float(self._known.scores(place)[0])
+                self._full = float(self._finite(self.target.scores(row[:1]))[0])
+                if len(self._known):  # a stream that looks there may be under way
+                    self._known.keep(whole, self._full)
         return self._full
 
     @property
     def empty(self) -> float:
         """The score with every feature absent."""
         if self._empty is None:
-            self._empty = float(self(np.zeros((1, self.size), dtype=bool))[0])
+            is_new = not len(self._known) and self._shared is None
+            ((_, scores),) = self.stream([np.zeros((1, self.size), dtype=bool)], distinct=is_new)
+            self._empty = float(scores[0])
         return self._empty
 
     def __call__(self, coalitions: np.ndarray) -> np.ndarray:
@@ -136,15 +139,15 @@ class Game:
     def _batches(
         self, chunks: Iterable[np.ndarray], spare: list[dict[str, np.ndarray]], *, distinct: bool
     ) -> Iterator[tuple[dict[str, np.ndarray] | None, _Turn]]:
-        self._known = self._remembered()
+        is_settled = False
         for chunk in chunks:
             self._check(chunk)
             if distinct or chunk.dtype != np.bool_:
                 buffers = self._buffers(len(chunk), spare)
                 yield self._fill(chunk, buffers), _Turn(chunk, len(chunk), [buffers])
                 continue
-            if len(self._known) >= REMEMBERED:
-                self._known = self._remembered()
+            if not is_settled or len(self._known) >= REMEMBERED:
+                self._known, is_settled = self._remembered(), True
             places, fresh = self._known.find(chunk)
             fresh, shared = self._not_shared(chunk, places, fresh)
             if not len(fresh):
@@ -174,8 +177,7 @@ class Game:
         memory = self._known.settled(REMEMBERED - 1)
         for present, score in ((True, self._full), (False, self._empty)):
             if score is not None:
-                place, _ = memory.find(np.full((1, self.size), present))
-                memory.put(place, np.array([score]))
+                memory.keep(np.full(self.size, present), score)
         return memory
 
     def _buffers(self, coalitions: int, spare: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -203,7 +205,7 @@ class Game:
         if self.baseline.weights is not None:
             return np.asarray((scores * self.baseline.weights).sum(axis=1))
         if self.baseline.reduce == "mean":
-            return np.asarray(scores.mean(axis=1))
+            return np.asarray(scores.sum(axis=1) / self._references)
         furthest = np.abs(scores - self.full).argmax(axis=1)
         return np.asarray(scores[np.arange(count), furthest])
 
@@ -219,8 +221,7 @@ class Game:
             raise InputError("partly present features need inputs of floating-point numbers")
 
 
-@dataclass(frozen=True)
-class _Turn:
+class _Turn(NamedTuple):
     """A chunk on its way through the model, and how its scores are put together."""
 
     chunk: np.ndarray

@@ -57,6 +57,16 @@ class Memory:
         found: np.ndarray = self._scores[places]
         return found
 
+    def keep(self, coalition: np.ndarray, score: float) -> None:
+        """Keep the score of one coalition (M,)."""
+        places, _ = self.find(coalition[None])
+        self._scores[places] = score
+
+    def score(self, coalition: np.ndarray) -> float | None:
+        """Return the score of one coalition (M,); None where it is not known."""
+        place = self._places.get(int(_keys(coalition[None])[0])) if self._places else None
+        return None if place is None or np.isnan(self._scores[place]) else float(self._scores[place])
+
     def settled(self, most: int) -> Memory:
         """Return a memory of what has a score: this one where all have; an empty one if they are more than ``most``."""
         there = ~np.isnan(self._scores[: len(self)])

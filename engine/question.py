@@ -116,15 +116,15 @@ class Question:
         seconds = (time.perf_counter() - begun) / len(problems)
         fields = [f.name for f in dataclasses.fields(self.explainer) if f.init]
         for problem, solved, one in zip(asked, problems, found, strict=True):
-            finished = dataclasses.replace(
+            yield dataclasses.replace(
                 one,
                 settings={name: storable(getattr(self.explainer, name)) for name in fields},
                 seconds=seconds,
                 sample=problem.sample,
                 notes=(*one.notes, *remarks(solved)),
                 manifest=manifest_of(problem, solved, self.plugin, self.given, self.target) | one.manifest,
+                **_as_given(one, self.model),
             )
-            yield _as_given(finished, self.model)
 
     def _found(self, problems: Sequence[Problem]) -> list[Explanation]:
         """Return what the method finds; a mistake of its own is a PluginError."""
@@ -154,16 +154,17 @@ def _together(samples: Sequence[Sample], *, many: bool) -> Iterator[list[int]]:
             yield places[start : start + AT_ONCE]
 
 
-def _as_given(found: Explanation, model: Model) -> Explanation:
-    """Return the explanation with arrays shaped as the model itself takes its inputs."""
-    return dataclasses.replace(
-        found,
-        values={n: _native(n, a, model) for n, a in found.values.items()},
-        standard_error=None
+def _as_given(found: Explanation, model: Model) -> dict[str, Any]:
+    """Return the fields whose arrays are not shaped as the model itself takes its inputs, so shaped."""
+    if model.rows_first:
+        return {}
+    return {
+        "values": {n: _native(n, a, model) for n, a in found.values.items()},
+        "standard_error": None
         if found.standard_error is None
         else {n: _native(n, a, model) for n, a in found.standard_error.items()},
-        feature_labels={n: _native(n, a, model) for n, a in found.feature_labels.items()},
-    )
+        "feature_labels": {n: _native(n, a, model) for n, a in found.feature_labels.items()},
+    }
 
 
 def _native(name: str, array: np.ndarray, model: Model) -> np.ndarray:

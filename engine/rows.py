@@ -74,16 +74,23 @@ def native(name: str, array: np.ndarray, inputs: Sequence[TensorSpec]) -> np.nda
     return np.moveaxis(array, 0, axis) if axis else array
 
 
+def with_rows(inputs: Sequence[TensorSpec]) -> frozenset[str]:
+    """Return the names of the inputs whose feeds, with the batch axis first, have a row per instance."""
+    batched = any(i.batch_axis is not None for i in inputs)
+    return frozenset(
+        i.name for i in inputs if i.batch_axis is not None or (not batched and (bool(i.shape) or not i.ranked))
+    )
+
+
 def has_rows(name: str, inputs: Sequence[TensorSpec]) -> bool:
     """Say whether a feed with the batch axis first has a row per instance."""
-    spec = next(i for i in inputs if i.name == name)
-    batched = any(i.batch_axis is not None for i in inputs)
-    return spec.batch_axis is not None or (not batched and (bool(spec.shape) or not spec.ranked))
+    return name in with_rows(inputs)
 
 
 def first_row(feeds: Feeds, inputs: Sequence[TensorSpec]) -> dict[str, np.ndarray]:
     """Return feeds with their first row only."""
-    return {name: feed[:1] if has_rows(name, inputs) else feed for name, feed in feeds.items()}
+    names = with_rows(inputs)
+    return {name: feed[:1] if name in names else feed for name, feed in feeds.items()}
 
 
 @dataclass
@@ -191,10 +198,17 @@ class Variant:
         """
         return max(self._least, rows * self._pace)
 
+    @property
+    def seconds_alone(self) -> float:
+        """Seconds of one row: when the graph was proved, or, if that had to wait for a core, of a quicker run since."""
+        return min(self.seconds, self.run_seconds(1))
+
     def run_batch(self, session: Session, feeds: Feeds, halt: Halt | None = None) -> list[np.ndarray]:
         """Run at most one batch of rows: as one run, filled up to a fixed number, or row by row."""
+        if not self.rows:
+            return self._run(session, feeds, halt)
         count = self.count(feeds)
-        if not self.rows or self.rows == count:
+        if self.rows == count:
             return self._run(session, feeds, halt)
         parts = [
             [a[: min(self.rows, count - k)] for a in self._run(session, self._padded(feeds, k), halt)]
@@ -220,25 +234,24 @@ class Variant:
 
     def part(self, feeds: Feeds, start: int, stop: int) -> dict[str, np.ndarray]:
         """Return some of the rows; inputs without rows stay as they are."""
-        return {n: f[start:stop] if self.has_rows(n) else f for n, f in feeds.items()}
+        names = self._with_rows
+        return {n: f[start:stop] if n in names else f for n, f in feeds.items()}
 
     def count(self, feeds: Feeds) -> int:
         """Return the number of rows."""
-        return next((len(f) for n, f in feeds.items() if n in self._with_rows), 1)
+        names = self._with_rows
+        for name, feed in feeds.items():
+            if name in names:
+                return len(feed)
+        return 1
 
     def has_rows(self, name: str) -> bool:
         """Say whether an input has a row per instance (a scalar of a batched model has none)."""
         return name in self._with_rows
 
     @cached_property
-    def _rows_first(self) -> bool:
-        """True where the model takes its inputs as they are kept here: an input has rows, and they come first."""
-        axes = {i.batch_axis for i in self.model.inputs}
-        return 0 in axes and axes <= {0, None}
-
-    @cached_property
     def _with_rows(self) -> frozenset[str]:
-        return frozenset(i.name for i in self.model.inputs if has_rows(i.name, self.model.inputs))
+        return with_rows(self.model.inputs)
 
     def _run(self, session: Session, feeds: Feeds, halt: Halt | None = None) -> list[np.ndarray]:
         begun, count = time.perf_counter(), self.count(feeds)
@@ -255,7 +268,7 @@ class Variant:
     def _raw(self, session: Session, feeds: Feeds, halt: Halt | None = None) -> list[np.ndarray]:
         """Run once and return the tensors as the graph gives them."""
         ready = self._padded(feeds, 0) if self.rows > 1 and self.count(feeds) < self.rows else feeds
-        if not self._rows_first:
+        if not self.model.rows_first:
             ready = {n: native(n, ready[n], self.model.inputs) for n in session.inputs}
         return session.run({n: np.asarray(ready[n], order="C") for n in session.inputs}, halt)
 

@@ -12,7 +12,7 @@ import numpy as np
 from . import runtime
 from .home import recall, remember
 from .rows import quickest
-from .runtime import Halt, Layout
+from .runtime import BRIEF_ALONE, Halt, Layout
 
 if TYPE_CHECKING:
     from .rows import Variant
@@ -59,7 +59,7 @@ class Runner:
         if known.measured is not None:
             return cls(variant, target, known.measured)
         default = cls(variant, target, known.default)
-        if not variant.model.device.is_cpu or expected * variant.seconds < WORTH_MEASURING:
+        if not variant.model.device.is_cpu or expected * variant.seconds_alone < WORTH_MEASURING:
             return default
         if known.row_seconds is None:
             known.row_seconds = default.row_seconds(feeds)
@@ -84,12 +84,13 @@ class Runner:
         count = min(self.batch, self.most_tried)
         rows = {n: np.repeat(f, count, axis=0) if self.variant.has_rows(n) else f for n, f in feeds.items()}
         self.run(rows)
-        return quickest(lambda: self.run(rows)) / count / self.layout.workers
+        halt = Halt() if self.variant.run_seconds(count) <= BRIEF_ALONE else None
+        return quickest(lambda: self.run(rows, halt)) / count / self.layout.workers
 
     @property
     def most_tried(self) -> int:
         """The most rows of a batch on trial: a slow model would take minutes for its largest batches."""
-        return max(1, int(TRIAL_SECONDS / max(self.variant.seconds, 1e-9)))
+        return max(1, int(TRIAL_SECONDS / max(self.variant.seconds_alone, 1e-9)))
 
     @staticmethod
     def default_layout(variant: Variant, feeds: Feeds) -> Layout:
@@ -152,9 +153,10 @@ class Runner:
         """Return the target's scores (rows,); more rows than a batch are run one batch after the other."""
         session, count = self.variant.session(self.layout.threads), self.variant.count(feeds)
         step = min(self.batch, self.variant.rows or count)
-        parts = [feeds] if count <= step else [self.variant.part(feeds, k, k + step) for k in range(0, count, step)]
-        scores = [self.target.scores(self.variant.run_batch(session, part, halt)[0]) for part in parts]
-        return scores[0] if len(scores) == 1 else np.concatenate(scores)
+        if count <= step:
+            return self.target.scores(self.variant.run_batch(session, feeds, halt)[0])
+        parts = [self.variant.part(feeds, k, k + step) for k in range(0, count, step)]
+        return np.concatenate([self.run(part, halt) for part in parts])
 
     def stream(self, batches: Iterable[tuple[Feeds | None, Tag]]) -> Iterator[tuple[np.ndarray | None, Tag]]:
         """Score batches in order, the next ones being prepared meanwhile."""

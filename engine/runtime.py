@@ -179,7 +179,7 @@ class Session:
         return str(self._session.get_providers()[0])
 
     def run(self, feeds: Feeds, halt: Halt | None = None) -> list[np.ndarray]:
-        """Return the outputs for one batch.
+        """Return the outputs for one batch; ``feeds`` holds the session's inputs and no others.
 
         ``halt`` is given by who waits in another thread; without it the run is waited for here, interruptibly. Raises
         ``InputError`` or ``ModelError`` with ONNX Runtime's own reason.
@@ -193,7 +193,7 @@ class Session:
                 raise
         try:
             if self.device.memory == "cpu" or self._strings:
-                return list(self._session.run(None, {name: feeds[name] for name in self.inputs}, halt.options))
+                return list(self._session.run(None, dict(feeds), halt.options))
             return self.run_bound(feeds, halt)
         except RUNTIME_ERRORS as error:
             raise _translated(error) from None

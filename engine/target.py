@@ -18,6 +18,7 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,7 +55,7 @@ class Target:
         Raises ``ModelError`` where a tensor whose shape depends on the input has no such element, or none at all.
         """
         try:
-            chosen = rows[(slice(None), *(slice(None) if k is None else k for k in self.index))]
+            chosen = rows[self._place]
         except IndexError:
             chosen = None
         if chosen is None or 0 in chosen.shape[1:]:
@@ -65,6 +66,11 @@ class Target:
             )
         wide = chosen.astype(np.float64)
         return np.asarray(wide.mean(axis=tuple(range(1, wide.ndim)))) if wide.ndim > 1 else wide
+
+    @cached_property
+    def _place(self) -> tuple[slice | int, ...]:
+        """Where the target is in the tensor's values of a batch."""
+        return (slice(None), *(slice(None) if k is None else k for k in self.index))
 
     def finite(self, scores: np.ndarray, tip: str) -> np.ndarray:
         """Return the scores (B,) of a batch; ``ModelError`` with the first that is not finite, and the tip."""
@@ -177,9 +183,11 @@ def _class(wanted: str, choice: str, tensor: str, row: np.ndarray, model: Model,
     """Return the target of a class of ``tensor``, given the tensor's values for one row."""
     axis = _class_axis(row, model, tensor)
     classes = row.shape[axis] if axis is not None else 1
-    scores = np.moveaxis(row[0], axis - 1, 0).reshape(classes, -1) if axis is not None else row.reshape(1, 1)
+    wide = row.astype(np.float64)
+    if axis is not None and row.ndim > 2:
+        wide = np.moveaxis(wide[0], axis - 1, 0).reshape(classes, -1).mean(axis=1)
     labels = fitting_labels(model.labels, classes)
-    place = _place(choice, scores.astype(np.float64).mean(axis=1), model.labels)
+    place = _place(choice, wide.reshape(classes), model.labels)
     index = () if axis is None or classes == 1 else (*[None] * (axis - 1), place)
     return Target(wanted, tensor, index, labels[place] if labels else "", space)
 
@@ -190,7 +198,7 @@ def _place(choice: str, scores: np.ndarray, labels: tuple[str, ...]) -> int:
     if choice in {TOP, ""}:
         if not np.isfinite(scores).any():
             raise ModelError("the model's output holds no finite number for this input", where=f"{classes} classes")
-        return int(np.nanargmax(scores))
+        return int(np.where(np.isnan(scores), -np.inf, scores).argmax())
     if _CLASS_NUMBER.fullmatch(choice):
         place = int(choice)
         if not 0 <= place < classes:

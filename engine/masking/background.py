@@ -96,7 +96,8 @@ def converted(array: np.ndarray, entry: MaskedInput, *, placed: bool = False) ->
             f"a baseline of shape {array.shape} does not fit input '{excerpt(entry.name)}'",
             tip=f"it takes {entry.wanted}, with ones where values are the same along an axis, and any number of rows",
         )
-    rows = np.ascontiguousarray(np.broadcast_to(given, (len(given), *entry.inner)))
+    shape = (len(given), *entry.inner)
+    rows = np.ascontiguousarray(given if given.shape == shape else np.broadcast_to(given, shape))
     info = _Any(entry.name, entry.feed.dtype, (None, *entry.inner))
     return check_feeds({entry.name: rows}, [info], (entry.name,) if entry.is_table else ())[entry.name]
 

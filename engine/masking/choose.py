@@ -211,7 +211,8 @@ def _checked_baseline(baseline: Baseline, inputs: Inputs, model: Model) -> Basel
         checked[name] = converted(array, entry, placed=True)
     if len({len(array) for array in checked.values()}) > 1:
         raise SettingError("the inputs have different numbers of references")
-    return dataclasses.replace(baseline, references=checked)
+    is_same = baseline.weights is None and all(a is baseline.references[name] for name, a in checked.items())
+    return baseline if is_same else dataclasses.replace(baseline, references=checked)
 
 
 def _refuse_other(setting: Any, what: str, words: Mapping[str, Any]) -> None:

@@ -142,7 +142,8 @@ class Features:
         Every element carries the value of its feature (as in Captum's ablation); what is always present gets zero.
         An element that holds several features, a string of words, gets their sum.
         """
-        padded = np.append(np.asarray(values, dtype=np.float64), 0.0)
+        padded = np.zeros(self.size + 1)
+        padded[:-1] = values
         return {
             name: self._spread(padded, self.labels[name], shape)
             if name in self.labels
@@ -154,7 +155,8 @@ class Features:
     def _spread(padded: np.ndarray, labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         if labels.ndim == len(shape) + 1:
             return np.full(shape, padded[np.unique(labels[labels >= 0])].sum())
-        return np.broadcast_to(padded[labels], shape).copy()
+        spread: np.ndarray = padded[labels]  # a copy of its own
+        return spread if spread.shape == shape else np.broadcast_to(spread, shape).copy()
 
 
 def _run(labels: np.ndarray) -> slice | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -78,23 +79,33 @@ def columns(entry: MaskedInput) -> Features:
             f"the spec lists {len(names)} columns for input '{excerpt(entry.name)}', which takes {count}",
             where=f"inputs.{excerpt(entry.name)}.columns of the spec",
         )
-    group_of = _groups(entry, names)
+    return _columns(entry.name, names, entry.feed.shape, tuple(entry.spec.groups.items()))
+
+
+@lru_cache(maxsize=8)  # the same for every row of a table
+def _columns(
+    input_name: str, names: tuple[str, ...], shape: tuple[int, ...], groups: tuple[tuple[str, tuple[str, ...]], ...]
+) -> Features:
+    group_of = _groups(input_name, names, groups)
     numbers: dict[tuple[bool, str], int] = {}
     labels = [numbers.setdefault(group_of.get(name, (False, name)), len(numbers)) for name in names]
-    found = np.array(labels, dtype=np.int64).reshape(entry.feed.shape)
-    return Features(tuple(name for _, name in numbers), {entry.name: found}, "columns")
+    found = np.array(labels, dtype=np.int64).reshape(shape)
+    found.flags.writeable = False
+    return Features(tuple(name for _, name in numbers), {input_name: found}, "columns")
 
 
-def _groups(entry: MaskedInput, names: tuple[str, ...]) -> dict[str, tuple[bool, str]]:
+def _groups(
+    input_name: str, names: tuple[str, ...], groups: tuple[tuple[str, tuple[str, ...]], ...]
+) -> dict[str, tuple[bool, str]]:
     """Return the group of each column that is in one, told apart from a column of the same name."""
     found = {}
-    for group, members in entry.spec.groups.items():
+    for group, members in groups:
         for member in members:
             if member not in names:
                 raise SettingError(
                     f"group '{excerpt(group)}' names a column '{excerpt(member)}' that input "
-                    f"'{excerpt(entry.name)}' does not have",
-                    where=f"inputs.{excerpt(entry.name)}.groups of the spec",
+                    f"'{excerpt(input_name)}' does not have",
+                    where=f"inputs.{excerpt(input_name)}.groups of the spec",
                     tip=nearest(member[:200], names),
                 )
             found[member] = (True, group)

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
+    Block = tuple[np.ndarray, float | None]  # coalitions z (B, M), and the mass of each pair; None for those sampled
+    Round = tuple[np.ndarray, list[Block]]
 
 DENSE = 2  # with at most this many pairs per draw, a stratum is listed and shuffled; else repeats are drawn again
 MANY = 20  # there are more coalitions of this size, and of any between it and M/2, than can be listed
 FEW = 16  # of so few features all coalitions are listed to find those of one size
 DRAWN_NUMBERS = 1 << 20  # random numbers in memory at a time
+KEPT_NUMBERS = 1 << 20  # pairs times features up to which coalitions are kept for the next game
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Design:
     enumerated: tuple[int, ...]
     packed: np.ndarray
     rest: float
+    _kept: dict[tuple[int, int], list[Round]] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -42,7 +47,7 @@ class Design:
 
     def sampled(self, start: int, stop: int) -> np.ndarray:
         """Return the sampled coalitions (stop - start, M)."""
-        return np.unpackbits(self.packed[start:stop], axis=1, count=self.size).astype(bool)
+        return np.unpackbits(self.packed[start:stop], axis=1, count=self.size).view(np.bool_)
 
     def listed(self, length: int) -> Iterator[tuple[int, np.ndarray]]:
         """Yield the coalitions (at most ``length``, M) of each stratum that is enumerated, and its s."""
@@ -50,7 +55,32 @@ class Design:
             for block in _listed(self.size, s, length):
                 yield s, block
 
-    def blocks(self, length: int) -> Iterator[tuple[np.ndarray, float | None]]:
+    def rounds(self, length: int, batch: int) -> Iterable[Round]:
+        """Return what goes to a game at a time: coalitions, z and its complement alternating, and the blocks of z.
+
+        Small blocks come together, so that they fill batches; a block is told of where the first of its coalitions is.
+        """
+        if self.count * self.size > KEPT_NUMBERS:
+            return self._rounds(length, batch)
+        if (length, batch) not in self._kept:
+            self._kept.clear()
+            self._kept[length, batch] = list(self._rounds(length, batch))
+        return self._kept[length, batch]
+
+    def _rounds(self, length: int, batch: int) -> Iterator[Round]:
+        ready, blocks = np.empty((0, self.size), dtype=bool), []
+        for z, mass in self.blocks(length):
+            blocks.append((z, mass))
+            pairs = np.stack([z, ~z], axis=1).reshape(-1, self.size)
+            ready = np.concatenate([ready, pairs]) if len(ready) else pairs
+            whole = len(ready) // batch * batch
+            if whole:
+                yield ready[:whole], blocks
+                ready, blocks = ready[whole:], []
+        if len(ready):
+            yield ready, blocks
+
+    def blocks(self, length: int) -> Iterator[Block]:
         """Yield coalitions z (at most ``length``, M) and the mass of each pair; None for those sampled."""
         for s, block in self.listed(length):
             yield block, stratum_mass(self.size, s) / pairs_of(self.size, s)

@@ -234,24 +234,13 @@ def _centred(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _scored(game: Game, chosen: Design, length: int) -> Iterator[tuple[np.ndarray, float | None, np.ndarray]]:
-    """Yield the design's blocks with their scores, z and its complement alternating.
-
-    Small blocks go to the game together, so that they fill its batches.
-    """
+    """Yield the design's blocks with their scores, z and its complement alternating."""
     waiting: deque[tuple[np.ndarray, float | None]] = deque()
 
     def drawn() -> Iterator[np.ndarray]:
-        ready = np.empty((0, chosen.size), dtype=bool)
-        for z, mass in chosen.blocks(length):
-            waiting.append((z, mass))
-            pairs = np.stack([z, ~z], axis=1).reshape(-1, chosen.size)
-            ready = np.concatenate([ready, pairs]) if len(ready) else pairs
-            whole = len(ready) // game.batch * game.batch
-            if whole:
-                yield ready[:whole]
-                ready = ready[whole:]
-        if len(ready):
-            yield ready
+        for coalitions, blocks in chosen.rounds(length, game.batch):
+            waiting.extend(blocks)
+            yield coalitions
 
     scores = np.empty(0)
     for _, more in game.stream(drawn(), distinct=True):

@@ -49,7 +49,7 @@ class PairScores:
         if not self._done:
             self.odd[0] = (self._game.full - self._game.empty) / 2
             self._done = 1
-        got = [scores for _, scores in self._game.stream(self._blocks(self._done, upto))]
+        got = [scores for _, scores in self._game.stream(self._blocks(self._done, upto), distinct=True)]
         if got:
             scores = np.concatenate(got)
             self.odd[self._done : upto] = (scores[::2] - scores[1::2]) / 2
@@ -78,6 +78,6 @@ def exact_values(game: Game) -> np.ndarray:
             numbers = np.arange(start, min(start + game.batch, (1 << game.size) - 1))
             yield (numbers[:, None] >> bits & 1).astype(bool)
 
-    for z, scores in game.stream(between()):
+    for z, scores in game.stream(between(), distinct=True):
         phi += scores @ share_of_pairs(z, z)
     return phi

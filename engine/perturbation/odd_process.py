@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -126,12 +127,18 @@ def share_of_pairs(z: np.ndarray, members: np.ndarray) -> np.ndarray:
     It is ``1 / (s C(M, s))`` for the s members of a coalition and ``-1 / ((M - s) C(M, s))`` for the others; a pair
     counts twice that. ``members`` are some columns of the coalitions z (K, M).
     """
-    size = z.shape[1]
-    s = z.sum(axis=1)
-    log_count = np.array([_log_comb(size, n) for n in range(size + 1)])[s]
-    inside, outside = np.exp(-log_count) / np.maximum(s, 1), -np.exp(-log_count) / np.maximum(size - s, 1)
-    share: np.ndarray = np.where(members, inside[:, None], outside[:, None])
+    inside, outside = _shares(z.shape[1])
+    s = np.count_nonzero(z, axis=1)
+    share: np.ndarray = np.where(members, inside[s, None], outside[s, None])
     return share
+
+
+@lru_cache(maxsize=8)
+def _shares(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return what the score of a coalition of 0 to M features counts for in the values of its members and of others."""
+    s = np.arange(size + 1)
+    each = np.exp(-np.array([_log_comb(size, n) for n in range(size + 1)]))
+    return each / np.maximum(s, 1), -each / np.maximum(size - s, 1)
 
 
 def _log_comb(size: int, s: int) -> float:

@@ -116,7 +116,7 @@ class Rise:
         self, problem: Problem, features: Features, grids: dict[str, Grid], given: np.ndarray | None = None
     ) -> tuple[Game, MaskAverage]:
         """Average over masks: the given ones, else random ones of the grids."""
-        count = self._count(problem.baseline.count, given)
+        count = self._count(problem.baseline.count, given, is_compared="" in grids)
         game = problem.game(features, expected=count)
         average = MaskAverage(game.size, self.probability, coverage=self.normalise == "coverage", centre=game.full)
         together = min(DRAWN_TOGETHER, max(1, DRAWN_ELEMENTS // game.size))
@@ -136,8 +136,11 @@ class Rise:
             return False
         return bool(average.standard_error().max() <= self.tolerance)
 
-    def _count(self, references: int, given: np.ndarray | None) -> int:
-        """Return how many masks there are: a mask costs an evaluation per reference, the whole input one more."""
+    def _count(self, references: int, given: np.ndarray | None, *, is_compared: bool) -> int:
+        """Return how many masks there are: a mask costs an evaluation per reference, the whole input one more.
+
+        ``is_compared`` says that the score with everything absent is told too, which costs as much as a mask.
+        """
         if given is not None:
             _check_count(len(given))
             if self.budget is not None:
@@ -146,9 +149,9 @@ class Rise:
         if self.budget is None:
             assert isinstance(self.masks, int)  # noqa: S101 - else they are given
             return self.masks
-        count = (self.budget - 1) // references
+        count = (self.budget - 1) // references - is_compared
         if count < FEWEST:
-            least = FEWEST * references + 1
+            least = (FEWEST + is_compared) * references + 1
             raise SettingError(f"rise.budget must be at least {least}, not {self.budget}", tip="that is two masks")
         return count
 

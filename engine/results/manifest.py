@@ -57,7 +57,7 @@ def manifest_of(
     return circumstances(model, plugin, given) | {
         "provider": session.provider,
         "optimised": session.optimised,
-        "layout": dataclasses.asdict(layout),
+        "layout": dict(vars(layout)),
         "batching": variant.batching,
         "spec": _written_spec(model),
         "seed": problem.seed,
@@ -183,6 +183,8 @@ def storable(value: Any) -> Any:
 
 def _from_anywhere(text: str) -> str:
     """Return a text that names a file, or rows of one (``rows.csv:0-9``), so that it does so in any folder."""
+    if "." not in text:
+        return text
     head, colon, rows = text.rpartition(":")
     for path, rest in ((Path(text), ""), (Path(head), colon + rows)):
         if path.suffix.lower() in SETTING_FILES and path.is_file():

@@ -42,6 +42,15 @@ def test_what_never_got_a_score_is_forgotten():
     assert len(memory.settled(0)) == 0
 
 
+def test_one_coalition_can_be_kept_and_asked_for_without_taking_a_place():
+    memory, one, other = Memory(), np.array([True, False]), np.array([True, True])
+    assert memory.score(one) is None
+    assert len(memory) == 0
+    memory.keep(one, 2.5)
+    memory.find(other[None])  # without a score yet
+    assert (memory.score(one), memory.score(other)) == (2.5, None)
+
+
 @pytest.mark.parametrize("size", [65, 128, 4096])
 def test_large_coalitions_that_differ_in_one_feature_are_told_apart(size):
     one = np.eye(size, dtype=bool)

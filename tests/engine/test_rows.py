@@ -296,6 +296,18 @@ def test_the_time_of_a_run_is_known_from_the_quickest_before(monkeypatch):
         assert (variant.run_seconds(1), variant.run_seconds(4)) == known
 
 
+def test_a_model_that_waited_for_a_core_when_it_was_proved_is_not_taken_for_a_slow_one(folder, monkeypatch):
+    calls = count_measuring(monkeypatch)
+    model, feeds = opened(linear(), threads=2), {"x": X[:1]}
+    runner = model.runner(Y, feeds)
+    runner.variant.seconds = 1.0
+    assert runner.most_tried == 1
+    runner.variant._least = runner.variant._pace = 1e-5  # as a run has shown since
+    assert runner.most_tried > 1000
+    assert model.runner(Y, feeds, expected=10_000).layout == runner.layout
+    assert not calls
+
+
 def test_the_time_of_a_graph_with_a_loop_is_never_known():
     body = helper.make_graph(
         [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Neg", ["v"], ["w"])],

@@ -89,6 +89,27 @@ def test_hundreds_of_features_are_no_trouble():
     assert len(np.unique(z, axis=0)) == 300
 
 
+@pytest.mark.parametrize(("size", "pairs"), [(6, 31), (12, 200)])
+@pytest.mark.parametrize(("length", "batch"), [(1, 7), (16, 16), (1000, 64)])
+@pytest.mark.parametrize("kept", [0, 1 << 20])
+def test_rounds_fill_batches_with_each_pair_and_tell_of_its_block_no_later(
+    size, pairs, length, batch, kept, monkeypatch
+):
+    monkeypatch.setattr(coalitions, "KEPT_NUMBERS", kept)
+    plan = design(size, pairs, np.random.default_rng(4))
+    for _ in range(2):  # the second time, of what may have been kept
+        rounds = list(plan.rounds(length, batch))
+        assert all(len(rows) % batch == 0 for rows, _ in rounds[:-1])
+        rows = np.concatenate([rows for rows, _ in rounds])
+        blocks = [block for _, some in rounds for block in some]
+        assert np.array_equal(rows[::2], np.concatenate([z for z, _ in blocks]))
+        assert np.array_equal(rows[1::2], ~rows[::2])
+        expected = [(z.tolist(), mass) for z, mass in plan.blocks(length)]
+        assert [(z.tolist(), mass) for z, mass in blocks] == expected
+        told = np.cumsum([sum(2 * len(z) for z, _ in some) for _, some in rounds])
+        assert (told >= np.cumsum([len(rows) for rows, _ in rounds])).all()
+
+
 @pytest.mark.parametrize("size", [1, 2, 5, 8, 13])
 @pytest.mark.parametrize("length", [1, 3, 1000])
 def test_few_features_are_listed_as_many_are_in_the_order_of_their_members(size, length, monkeypatch):
