@@ -92,7 +92,7 @@ class Request(Named):
 @click.option(
     "--box",
     metavar="BOX|FILE",
-    help="The same as X0,Y0,X1,Y1 in pixels of the model's input; or a .csv of them: input's file,X0,Y0,X1,Y1.",
+    help="The same as X0,Y0,X1,Y1 in pixels of the model's input; or a .csv of rows: input's file,X0,Y0,X1,Y1.",
 )
 @click.option(
     "--gate",
@@ -285,7 +285,7 @@ def _default_metrics(*, has_mask: bool) -> tuple[str, ...]:
 
 def _mask(request: Request) -> Any:
     """Return where the evidence is; a path is read for each input."""
-    from ..engine.metrics.masks import read_box
+    from ..engine.metrics.boxes import read_box
 
     if request.box is None or request.box.lower().endswith(".csv"):
         return request.box or request.mask

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -61,7 +62,6 @@ def samples_named(model: Model, named: Named, failed: Callable[[str, OnnxplainEr
     """
     from ..engine.explain import samples_of
     from ..engine.inputs.beside import alongside, called, grouped_texts
-    from ..engine.inputs.load import expand_sources
 
     def attempt(about: str, read: Callable[[], list[Read]]) -> list[Read]:
         from .. import OnnxplainError
@@ -76,7 +76,7 @@ def samples_named(model: Model, named: Named, failed: Callable[[str, OnnxplainEr
         return list(samples_of(model, source, named.tokenizer, given, failed))
 
     texts = attempt("", lambda: grouped_texts(named.text, named.text_pair, model.inputs, model.spec))
-    files = (source for argument in named.inputs for source in attempt(argument, partial(expand_sources, [argument])))
+    files = (source for argument in named.inputs for source in attempt(argument, partial(_sources, argument)))
     if not named.text:
         for source in files:
             yield from attempt(source, partial(read, source, None))
@@ -84,3 +84,23 @@ def samples_named(model: Model, named: Named, failed: Callable[[str, OnnxplainEr
     for given, source in attempt("", lambda: alongside(texts, list(files), model.inputs, model.spec)):
         about = ", ".join(part for part in (called(given), source) if part)
         yield from attempt(about, partial(read, source or {}, given))
+
+
+def _sources(argument: str) -> list[str]:
+    """Return the files that an argument names; where it names none but a method or metric, say how these are given."""
+    from ..engine.errors import InputError, SettingError
+    from ..engine.inputs.load import expand_sources
+    from ..engine.registry import find
+
+    try:
+        return expand_sources([argument])
+    except InputError as error:
+        try:
+            kind = find(argument).kind
+        except SettingError:  # the name of nothing
+            raise error from None
+        called, option = {"explainer": ("method", "-m"), "metric": ("metric", "--metric")}.get(kind, ("", ""))
+        if not called or Path(argument).exists():
+            raise
+        tip = f"this is the name of a {called}, which is given with {option} {argument}"
+        raise InputError(error.message, where=error.where, tip=tip) from None

@@ -265,7 +265,7 @@ def _convert_choice(value: Any, choices: tuple[Any, ...]) -> Any:
 def _convert_items(value: Any, types_of_items: tuple[Any, ...]) -> tuple[Any, ...]:
     """Convert to a tuple: of any length for ``tuple[int, ...]``, else with a type per item; text is cut at commas."""
     items = value.tolist() if isinstance(value, np.ndarray) else value
-    if isinstance(items, str) and types_of_items[0] is str:
+    if isinstance(items, str) and (types_of_items[0] is str or typing.get_origin(types_of_items[0]) is typing.Literal):
         items = [part.strip() for part in items.split(",")]
     if not isinstance(items, list | tuple):
         raise TypeError
@@ -310,7 +310,7 @@ def _spell(annotation: Any) -> str:  # noqa: PLR0911 - a case per kind of type
     if origin is tuple:
         return f"list of {_spell(arguments[0])}"
     if origin is dict:
-        return f"dict of {_spell(arguments[1])} by input name"
+        return f"dict of {_spell(arguments[1])} by name"
     if annotation is Any:
         return "name, number, array or file"
     names = {int: "integer", float: "number", str: "text", bool: "true/false", np.ndarray: "array", type(None): "none"}

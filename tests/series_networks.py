@@ -42,6 +42,30 @@ def burst(channels=2, steps=120, begin=60, end=72, heard=0):
     return series.astype(np.float32)
 
 
+def spindle(begin=90, steps=240, cycles=6, period=8):
+    """Return noise below 0.3 with a spindle in it: a wave that swells and fades, float32 (1, steps)."""
+    series = 0.3 * np.random.default_rng(1).uniform(-1, 1, steps)
+    length = cycles * period
+    series[begin : begin + length] += 2 * np.hanning(length) * np.sin(2 * np.pi * np.arange(length) / period)
+    return series[None].astype(np.float32)
+
+
+def spindle_detector(steps=240, period=8):
+    """Return a network whose score is how far the power of a wave of that period exceeds 9, summed over time."""
+    phase = 2 * np.pi * np.arange(2 * period) / period
+    nodes = [
+        node("Conv", ["x", "waves"], ["parts"], pads=[period, period - 1]),
+        node("Mul", ["parts", "parts"], ["squares"]),
+        node("ReduceSum", ["squares", "both"], ["power"], keepdims=1),
+        node("Sub", ["power", "threshold"], ["above"]),
+        node("Relu", ["above"], ["excess"]),
+        node("ReduceSum", ["excess", "time"], ["score"], keepdims=0),
+    ]
+    constants = {"waves": np.float32([[np.sin(phase)], [np.cos(phase)]]), "both": np.int64([1])}
+    constants |= {"threshold": np.float32([9]), "time": np.int64([2])}
+    return model_of(nodes, {"x": (FLOAT, ["N", 1, steps])}, {"score": (FLOAT, ["N", 1])}, constants)
+
+
 def recurrent(kind="LSTM", shape=(5, 1, 3), *, states=False, layout=None):
     """Return an LSTM or GRU with two hidden units and a score of its last state; ``states`` are inputs and outputs."""
     rng = np.random.default_rng(1)

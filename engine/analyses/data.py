@@ -18,6 +18,7 @@ from ..inputs.acceptance import check_missing
 from ..inputs.array import check_feeds, may_miss
 from ..inputs.array_file import read_arrays
 from ..inputs.load import expand_sources
+from ..inputs.padding import padded
 from ..inputs.rows import Rows, missing_rows, split_source
 from ..inputs.sample import Sample
 from ..inputs.table import LABEL_COLUMNS, load_rows, load_values
@@ -185,6 +186,7 @@ def _of_samples(model: Model, samples: list[Sample], names: Sequence[str], where
         raise InputError(
             f"these data have no column '{excerpt(names[0])}'", where=where, tip="give an array or a .npy or .csv file"
         )
+    samples = padded(samples)
     shapes = {tuple((n, f.shape) for n, f in sorted(s.feeds.items())) for s in samples}
     if len(shapes) > 1:
         raise InputError("the inputs have different shapes; an analysis takes rows of one shape", where=where)

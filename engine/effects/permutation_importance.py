@@ -12,6 +12,7 @@ from ..errors import InputError, SettingError
 from ..masking.groups import grouped
 from ..registry import DATA, PREDICT, register
 from ..settings import Range
+from ..token_inputs import companions_of
 from .columns import groups_of
 from .scores import Judge
 
@@ -200,12 +201,20 @@ def _features(setting: Any, study: Study) -> Features:
 
 
 def _places(features: Features, k: int, study: Study) -> dict[str, np.ndarray]:
-    """Return, by input, which numbers of a row belong to feature k, as indices into the flattened row."""
+    """Return, by input, which numbers of a row belong to feature k, as indices into the flattened row.
+
+    A token takes along whether it is there and which text it is of: rows may be filled up with padding.
+    """
     found = {}
     for name, labels in features.labels.items():
         here = np.flatnonzero(np.broadcast_to(labels == k, (1, *study.rows[name].shape[1:])))
         if here.size:
             found[name] = here
+    codes = [name for name in features.labels if study.rows[name].dtype.kind in "iu"]
+    for code, companions in companions_of(codes, study.rows).items():
+        alike = [n for n, role in companions.items() if role != "positions" and n not in features.labels]
+        if code in found:
+            found |= {n: found[code] for n in alike if study.rows[n].shape == study.rows[code].shape}
     return found
 
 

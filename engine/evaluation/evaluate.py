@@ -10,8 +10,9 @@ import numpy as np
 from ..errors import InputError, SettingError, printable
 from ..explain import Inputs, samples_of
 from ..explanation import Explanation
+from ..metrics.boxes import is_box
 from ..metrics.chosen import Metrics, chosen_metrics, measured
-from ..metrics.masks import Mask, check_mask, is_box, mask_for
+from ..metrics.masks import Mask, check_mask, mask_for
 from ..model import Model, load
 from .maker import CONTROLS, Maker, control, has_picture
 
@@ -45,8 +46,8 @@ def evaluate(  # noqa: PLR0913, PLR0917 - the front door: each is a choice of th
     as an array shaped like the input, or arrays by input name; for several inputs a list of these. ``metrics`` holds
     names, pairs of a name and settings, or is a dict of settings by name. ``controls`` evaluates a random map and (for
     images) an edge detector as well, on the same targets: what a method does not beat, it does not know. ``mask`` says
-    where the evidence is, for metrics of localisation: an array, a file, or a box ``(x0, y0, x1, y1)``; one for all
-    inputs or a list, or a folder of masks or a table of boxes by the names of the inputs' files.
+    where the evidence is, for metrics of localisation: an array, a file, a box ``(x0, y0, x1, y1)`` or a tuple of
+    boxes; one for all inputs or a list, or a folder of masks or a table of boxes by the names of the inputs' files.
 
     Returns one Score per metric, in the metrics' order, then those of the controls. Raises an ``OnnxplainError`` where
     a metric cannot be had: it says why.

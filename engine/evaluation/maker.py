@@ -16,7 +16,7 @@ from ..explanation import Explanation
 from ..masking.label_maps import fitting
 from ..masking.layout import chosen as chosen_input
 from ..masking.layout import masked_inputs
-from ..metrics.masks import Mask, placed_mask
+from ..metrics.masks import Mask, evidence
 from ..metrics.trial import Trial
 from ..problem import Progress, Silence
 from ..question import Question
@@ -94,7 +94,10 @@ class Maker:
             seed=seed,
             progress=progress or Silence(),
         )
-        return trial if mask is None else dataclasses.replace(trial, mask=placed_mask(mask, trial))
+        if mask is None:
+            return trial
+        known = evidence(mask, trial)
+        return dataclasses.replace(trial, mask=known.inside, boxes=known.boxes)
 
     def explain(
         self, model: Model, sample: Sample, target: Target, seed: int, progress: Progress | None = None

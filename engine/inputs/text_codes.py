@@ -98,6 +98,7 @@ class Codes:
             "tokenizer_digest": self._tokenizer.digest,
             "tokens": len(self._pieces),
             "padding": self._padding,
+            "pads": "left" if self._tokenizer.pads_left else "right",
             "left_off": self.dropped,
             "most": self._most,
         }

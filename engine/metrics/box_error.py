@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-import numpy as np
-
 from ..errors import CapabilityError
 from ..internals.maps import box_of
 from ..registry import PREDICT, register
 from ..settings import Range
+from .boxes import box_round, iou_of
 from .masks import needed
 from .score import Reading, undefined
+from .similarity import is_constant
 
 if TYPE_CHECKING:
     from .trial import Trial
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class BoxError:
     """1 where the box around the largest region above 15 % of the map's maximum misses the object.
 
-    The mean over samples is the localisation error. It misses where the intersection over union with the box around
-    the mask is below ``overlap``.
+    The mean over samples is the localisation error. It misses where the intersection over union is below ``overlap``
+    with each of the boxes that were given, of which it need find one only; of a mask, with the box round all of it.
 
     Source: Selvaraju et al. 2017, Grad-CAM, arXiv:1610.02391, section 4.1 (ILSVRC's localisation error).
     """
@@ -43,17 +43,11 @@ class BoxError:
         mask, found = needed(trial), trial.map
         if found.ndim != 2:
             raise CapabilityError("box-error is for images", tip="use relevance-mass or pointing-game")
+        if is_constant(found):
+            return undefined("the map is constant: nothing stands out")
         box = box_of(found)
         if box is None:
             return undefined("nothing in the map is positive: there is no box")
-        rows, columns = np.nonzero(mask)
-        true = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-        share = _iou([int(v) for v in box], [int(v) for v in true])
-        return Reading(float(share < self.overlap), parts={"iou": share})
-
-
-def _iou(a: list[int], b: list[int]) -> float:
-    wide = max(0, min(a[2], b[2]) - max(a[0], b[0]))
-    high = max(0, min(a[3], b[3]) - max(a[1], b[1]))
-    areas = [(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in (a, b)]
-    return wide * high / (sum(areas) - wide * high)
+        x0, y0, x1, y1 = (int(v) for v in box)
+        best = max(iou_of((x0, y0, x1, y1), true) for true in trial.boxes or (box_round(mask),))
+        return Reading(float(best < self.overlap), parts={"iou": best})

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import CapabilityError
 from ..registry import PREDICT, register
+from .removal import is_still
 from .score import Reading, undefined
 
 if TYPE_CHECKING:
@@ -42,25 +43,26 @@ class Completeness:
         """Add up."""
         if trial.explainer is not None:
             total = trial.attributed.total()
-            difference = self._promised(trial.explanation, total)
+            full, empty = self._promised(trial.explanation, total)
         else:
             total = float(sum(np.sum(share) for share in trial.attributed.shares.values()))
             game = trial.game(trial.features("elements"), self.baseline, expected=2)
-            difference = game.full - game.empty
+            full, empty = game.full, game.empty
+        difference = full - empty
         gap = total - difference
         parts = {"gap": gap, "sum": total, "score difference": difference}
         if not self.relative:
             return Reading(abs(gap), parts=parts)
-        if difference == 0:
+        if is_still(np.array([full, empty])):
             return undefined("input and baseline have the same score: nothing to be relative to", parts=parts)
         return Reading(abs(gap / difference), parts=parts)
 
     @staticmethod
-    def _promised(found: Explanation, total: float) -> float:
-        """Return what a method's values should add up to."""
+    def _promised(found: Explanation, total: float) -> tuple[float, float]:
+        """Return the scores whose difference a method's values should add up to; the second is 0 without a baseline."""
         if found.gap is None:
             raise CapabilityError(
                 f"{found.method} does not promise completeness: its values need not add up to a score",
                 tip="completeness is for kernel-shap, exact-shapley, integrated-gradients and their like",
             )
-        return total - found.gap if found.baseline_score is None else found.score - found.baseline_score
+        return (total - found.gap, 0.0) if found.baseline_score is None else (found.score, found.baseline_score)

@@ -6,9 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
+import numpy as np
+
 from ..registry import PREDICT, register
 from ..settings import Range
-from .removal import Area, Rank, area_under, ranked_curve
+from .removal import Area, Rank, area_under, is_still, ranked_curve
 from .score import Reading, undefined
 from .trial import Of, Trial  # noqa: TC001 - settings are read from annotations
 
@@ -39,8 +41,7 @@ class AreaUnderCurve:
             return undefined(found)
         x, y, full, empty = found
         raw = area_under(x, y, self.area)
-        drop = full - empty
-        normalised = (raw - empty) / drop if abs(drop) > 1e-12 * max(abs(full), abs(empty)) else math.nan
+        normalised = math.nan if is_still(np.array([full, empty])) else (raw - empty) / (full - empty)
         parts = {"raw": raw, "normalised": normalised, "score": full, "baseline score": empty}
         if not self.normalise:
             return Reading(raw, (x, y), parts=parts, limits=trial.limits_of(self.of))

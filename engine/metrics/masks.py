@@ -1,17 +1,17 @@
-"""Where the evidence is known to be: an array, a file or a box, laid on the grid of the map."""
+"""Where the evidence is known to be: an array, a file or boxes, laid on the grid of the map."""
 
 from __future__ import annotations
 
-import csv
-import math
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import CapabilityError, InputError, SettingError, printable
+from ..errors import CapabilityError, InputError, printable
 from ..masking.label_maps import read_labels
+from .boxes import Box, are_boxes, boxes_of, in_pixels, is_box
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,16 +20,24 @@ if TYPE_CHECKING:
     from .chosen import Chosen
     from .trial import Trial
 
-Mask = Any  # an array, a path, or four numbers: a box
+Mask = Any  # an array, a path, four numbers (a box), or a tuple of boxes
 SUFFIXES = (".png", ".npy")  # of masks in files
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """``inside`` is True where the evidence is, on the grid of the map; ``boxes`` are those that say so, if any do."""
+
+    inside: np.ndarray
+    boxes: tuple[Box, ...] = ()
 
 
 def mask_for(mask: Mask | None, sample: Sample) -> Mask | None:
     """Return the mask of a sample: out of a folder of masks or a table of boxes (.csv), else the one that is given.
 
     A mask in a folder has the name of the input's file, ``cat.png`` or ``cat.npy`` for ``photos/cat.jpg``. A row of a
-    table is the name of the input's file and the box, ``cat.jpg,20,30,180,200``. Raises ``InputError`` where there is
-    none for the sample.
+    table is the name of the input's file and a box, ``cat.jpg,20,30,180,200``; an input may have several. Raises
+    ``InputError`` where there is none for the sample.
     """
     if not isinstance(mask, str | os.PathLike):
         return mask
@@ -45,52 +53,33 @@ def mask_for(mask: Mask | None, sample: Sample) -> Mask | None:
                 tip=f"its name would be {' or '.join(printable(place.name) for place in places)}",
             )
         return found
-    return _box_of(path, name) if path.suffix.lower() == ".csv" else mask
+    return boxes_of(path, name) if path.suffix.lower() == ".csv" else mask
 
 
-def _box_of(path: Path, name: Path) -> tuple[float, ...]:
-    try:
-        lines = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"the boxes in '{printable(path)}' cannot be read: {printable(error)}") from None
-    mine = [line[1:] for line in lines if line and line[0].strip() in {name.name, name.stem, str(name)}]
-    if len(mine) != 1:
-        raise InputError(
-            f"there {'is no box' if not mine else f'are {len(mine)} boxes'} for '{printable(name.name)}'",
-            where=printable(path),
-            tip="one row for each input: its file, x0, y0, x1, y1",
-        )
-    return read_box(",".join(mine[0]))
-
-
-def read_box(text: str) -> tuple[float, ...]:
-    """Read ``x0,y0,x1,y1``; ``SettingError`` where these are no four numbers."""
-    try:
-        numbers = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        numbers = ()
-    if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
-        raise SettingError(f"a box is x0,y0,x1,y1, not '{printable(text)[:100]}'")
-    return numbers
-
-
-def placed_mask(mask: Any, trial: Trial) -> np.ndarray:
-    """Return a mask or box as booleans of the map's shape.
+def evidence(mask: Mask, trial: Trial) -> Evidence:
+    """Lay a mask or boxes on the grid of the map.
 
     A mask is true where its numbers are not 0, and has the shape of the map, (height, width) of the model's input for
-    images. A box is ``(x0, y0, x1, y1)`` in pixels of the model's input, the far ends excluded. Raises ``InputError``
-    where it is of another size, empty, or covers everything.
+    images. A box is ``(x0, y0, x1, y1)`` in pixels of the model's input, the far ends excluded; of several boxes the
+    evidence is their union. Raises ``InputError`` where it is of another size, empty, or covers everything.
     """
     shape = trial.map.shape
+    if is_box(mask) or are_boxes(mask):
+        boxes = tuple(in_pixels(box, shape) for box in ([mask] if is_box(mask) else mask))
+        inside = np.zeros(shape, dtype=bool)
+        for x0, y0, x1, y1 in boxes:
+            inside[y0:y1, x0:x1] = True
+        return Evidence(_some(inside, f"the box{'es' if len(boxes) > 1 else ''} {', '.join(map(str, boxes))}"), boxes)
     if isinstance(mask, str | os.PathLike):
-        found = read_labels(Path(mask))
-        where = printable(mask)
-    elif is_box(mask):
-        return _boxed(mask, shape)
-    else:
-        found, where = np.asarray(mask), "the mask"
+        return Evidence(_fitting(read_labels(Path(mask)), shape, printable(mask)))
+    return Evidence(_fitting(np.asarray(mask), shape, "the mask"))
+
+
+def _fitting(found: np.ndarray, shape: tuple[int, ...], where: str) -> np.ndarray:
     if found.dtype.kind not in "fiub":
         raise InputError(f"a mask holds numbers, not {found.dtype}", where=where)
+    if not np.isfinite(found).all():
+        raise InputError("the mask holds numbers that are not finite", where=where, tip="0 is outside, 1 inside")
     if found.ndim == len(shape) + 1 and len(found) == 1:
         found = found[0]
     if found.shape != shape:
@@ -100,27 +89,6 @@ def placed_mask(mask: Any, trial: Trial) -> np.ndarray:
             tip="give it on the grid of the model's input, after resizing and cropping" if len(shape) == 2 else "",
         )
     return _some(found != 0, where)
-
-
-def is_box(mask: Any) -> bool:
-    """Say whether a mask is written as four numbers, not as four times true or false."""
-    is_list = isinstance(mask, list | tuple) and len(mask) == 4
-    return is_list and all(isinstance(v, int | float | np.number) and not isinstance(v, bool) for v in mask)
-
-
-def _boxed(box: Sequence[float], shape: tuple[int, ...]) -> np.ndarray:
-    if len(shape) != 2:
-        raise SettingError("a box is for images; give a mask of the shape of the input", tip=f"its shape is {shape}")
-    x0, y0, x1, y1 = (round(float(v)) for v in box)
-    height, width = shape
-    if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
-        raise InputError(
-            f"the box {tuple(box)} is not within the image of {width} x {height} pixels",
-            tip="x0,y0,x1,y1 in pixels of the model's input, x0 < x1 and y0 < y1",
-        )
-    found = np.zeros(shape, dtype=bool)
-    found[y0:y1, x0:x1] = True
-    return _some(found, f"the box {tuple(box)}")
 
 
 def _some(found: np.ndarray, where: str) -> np.ndarray:

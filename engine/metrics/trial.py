@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ..masking.layout import MaskedInput
     from ..model import Model
     from ..target import Target
+    from .boxes import Box
 
 Of = Literal["auto", "score", "probability"]
 Correlation = Literal["pearson", "spearman"]
@@ -55,8 +56,9 @@ class Trial:
 
     ``target`` is what was explained. ``explainer`` makes the explanation again for (model, sample, target, seed); None
     where the attributions came as numbers. ``mask`` is True where the evidence is known to be, on the grid of ``map``;
-    None where that is not known. ``beside`` holds other methods' explanations of the same sample by name, ``memories``
-    the scores that all methods of a sample need.
+    None where that is not known; ``boxes`` (x0, y0, x1, y1), the far ends excluded, are those that it was given as, if
+    it was. ``beside`` holds other methods' explanations of the same sample by name, ``memories`` the scores that all
+    methods of a sample need.
     """
 
     model: Model
@@ -67,6 +69,7 @@ class Trial:
     seed: int = 0
     progress: Progress = field(default_factory=Silence)
     mask: np.ndarray | None = None
+    boxes: tuple[Box, ...] = ()
     beside: Mapping[str, Explanation] = field(default_factory=dict)
     metric: str = ""
     ledger: Ledger = field(default_factory=Ledger)

@@ -126,6 +126,21 @@ class TestEvidence:
         assert found(*digits[:2], "--mask", "masks") == together
         assert found(*digits[:2], "--box", "boxes.csv") == together
 
+    def test_an_input_may_have_several_boxes(self, run, digits, tmp_path):
+        rows = ["file,x0,y0,x1,y1", "digits-0.png,0,0,4,8", "digits-2,0,0,8,3", "digits-0,4,2,8,6"]
+        (tmp_path / "boxes.csv").write_text("\n".join(rows))
+        (tmp_path / "masks").mkdir()
+        masks = {name: np.zeros((8, 8)) for name in ("digits-0", "digits-2")}
+        masks["digits-0"][:, :4] = masks["digits-0"][2:6, 4:] = masks["digits-2"][:3] = 1
+        for name, mask in masks.items():
+            np.save(tmp_path / "masks" / name, mask)
+        metrics = ("-m", "occlusion", "--metric", "relevance-mass", "--metric", "iou", "--json")
+        one, other = (
+            self.masses(run("evaluate", "digits-cnn", *digits[:2], *metrics, *where))
+            for where in (("--mask", "boxes.csv"), ("--mask", "masks"))
+        )
+        assert one == other
+
     def test_without_any_nothing_is_begun(self, run, digits):
         result = run("evaluate", "digits-cnn", digits[0], *self.METRICS, "--metric", "deletion")
         assert result.exit_code == 3
@@ -145,16 +160,16 @@ class TestEvidence:
         [
             (("--mask", "none.png"), "there is no file 'none.png'"),
             (("--mask", "empty"), "there is no mask for 'digits-0.png' in 'empty'"),
-            (("--box", "twice.csv"), "there are 2 boxes for 'digits-0.png'"),
-            (("--box", "bad.csv"), "a box is x0,y0,x1,y1, not '1,2,x,4'"),
+            (("--box", "bad.csv"), "a box is x0,y0,x1,y1, not '1,2,x,4'\n  at: bad.csv, line 3"),
+            (("--box", "semicolons.csv"), "there is no box for 'digits-0.png'"),
             (("--box", "5,5,2,9"), "is not within the image of 8 x 8 pixels"),
             (("--mask", "all.npy"), "the mask covers everything"),
         ],
     )
     def test_what_is_wrong_with_a_mask_is_told_once(self, run, digits, tmp_path, where, said):
         (tmp_path / "empty").mkdir()
-        (tmp_path / "twice.csv").write_text("digits-0,1,2,5,6\ndigits-0,1,2,5,6\n")
-        (tmp_path / "bad.csv").write_text("digits-0,1,2,x,4\n")
+        (tmp_path / "bad.csv").write_text("file,x0,y0,x1,y1\ndigits-0,1,2,5,6\ndigits-0,1,2,x,4\n")
+        (tmp_path / "semicolons.csv").write_text("digits-0;1;2;5;6\n")
         np.save(tmp_path / "all.npy", np.ones((8, 8)))
         result = run("evaluate", "digits-cnn", digits[0], *self.METRICS, *where)
         assert result.exit_code == 3

@@ -374,3 +374,17 @@ def test_picture_larger_than_the_limit_is_refused(refused, tmp_path):
 def test_saved_explanation_is_whole(run, linear, tmp_path):
     assert run("explain", linear, "rows.csv:0", "-m", "ablation", "-o", "out").exit_code == 0
     assert Explanation.load(tmp_path / "out" / "rows-0.ablation.npz").method == "ablation"
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "tip"),
+    [
+        ("explain", "rise", "this is the name of a method, which is given with -m rise"),
+        ("evaluate", "kernel-shap", "this is the name of a method, which is given with -m kernel-shap"),
+        ("evaluate", "deletion", "this is the name of a metric, which is given with --metric deletion"),
+    ],
+)
+def test_a_method_in_the_place_of_an_input_is_told_how_methods_are_given(run, digit, command, name, tip):
+    result = run(command, "digits-cnn", digit, name)
+    assert result.exit_code == 4
+    assert f"error: {name}: there is no such file\n  tip: {tip}\n" in result.stderr

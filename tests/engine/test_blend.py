@@ -17,6 +17,19 @@ def test_boolean_masks_are_exact_to_the_bit(dtype):
     assert np.array_equal(out, np.where(mask, feed[None], references[None]))
 
 
+@pytest.mark.parametrize("width", [1, 13, 64, 65])
+@pytest.mark.parametrize("references", [1, 3])
+def test_batches_of_any_length_are_exact_one_after_the_other(width, references):
+    rng = np.random.default_rng(1)
+    feed, stand_ins = rng.normal(size=(1, width)), rng.normal(size=(references, width))
+    blend = Blend(feed, stand_ins)
+    for count in (4, 9, 2, 9):
+        mask = rng.random((count, 1, width)) < 0.5
+        out = np.empty((count, references, width))
+        blend.write(mask, out)
+        assert np.array_equal(out, np.where(mask, feed[None], stand_ins[None]))
+
+
 def test_a_zero_reference_clears_what_is_absent():
     feed = np.array([[np.pi, -1e-30, 7.0]], dtype=np.float32)
     out = np.full((1, 1, 3), np.nan, dtype=np.float32)

@@ -138,6 +138,12 @@ def test_what_is_no_plugin_is_refused():
         register("explainer", "x")(unread)
 
 
+def test_names_that_a_summary_knows_are_answered_with_its_method():
+    pytest.importorskip("torch")
+    with pytest.raises(SettingError, match=r"called 'expected-gradients'\n.*did you mean 'gradient-shap'\?"):
+        registry.find("expected-gradients", "explainer")
+
+
 def test_unknown_names_are_answered_with_the_nearest():
     with pytest.raises(SettingError, match=r"no explainer called 'oclusion'\n.*did you mean 'occlusion'"):
         find("oclusion", "explainer")

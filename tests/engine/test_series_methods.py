@@ -7,7 +7,7 @@ from scipy.io import wavfile
 from onnxplain import Explanation, SettingError, explain, load
 from onnxplain.engine.results.replay import replay
 from onnxplain.engine.spec import InputSpec, ModelSpec
-from series_networks import FLOAT, burst, burst_detector, model_of, node, recurrent
+from series_networks import FLOAT, burst, burst_detector, model_of, node, recurrent, spindle, spindle_detector
 
 BEGIN, END = 60, 72
 METHODS = {
@@ -46,6 +46,20 @@ def test_burst_is_found_where_it_was_planted(detector, method, baseline):
     # Values of rise are all above 0, and where neighbours are absent a line carries the burst into them.
     if method != "rise" and baseline != "interpolate":
         assert np.abs(values[inside]).sum() > 0.8 * np.abs(values).sum()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_spindle_is_found_where_it_was_planted(method):
+    """A wave that no single step gives away: its windows are what raises the power of that wave."""
+    begin, end = 90, 138
+    settings = {"features": "windows:10"} if method not in {"occlusion", "rise"} else METHODS[method]
+    result = explain(opened(spindle_detector()), spindle(begin), method, **settings)
+    values = result.values["x"][0, 0]
+    assert begin <= int(np.argmax(values)) < end
+    inside = np.zeros(240, dtype=bool)
+    inside[begin - 16 : end + 16] = True
+    share = np.abs(values - np.median(values)) / np.abs(values - np.median(values)).sum()
+    assert share[inside].sum() > 0.75
 
 
 def test_shapley_values_of_windows_are_the_excess_in_each(detector):

@@ -31,6 +31,7 @@ class Everything:
     noted: Annotated[int, "inner note"] | None = None
     either: int | float | str = "auto"
     anything: Any = None
+    ways: tuple[Literal["up", "down"], ...] = ()
 
 
 def taken(**given):
@@ -58,6 +59,8 @@ def taken(**given):
         ("window", {"a": 2, "b": (1, 2)}, {"a": 2, "b": (1, 2)}),
         ("window", None, None),
         ("pair", [3, 4], (3, 4.0)),
+        ("ways", "down, up", ("down", "up")),  # as the command line has it
+        ("ways", "up", ("up",)),
         ("names", "age, income", ("age", "income")),
         ("names", ["a,b"], ("a,b",)),
         ("by_input", {"x": 1}, {"x": 1.0}),
@@ -103,11 +106,12 @@ def test_arrays_are_taken_as_they_are_or_made_of_lists():
         ({"window": {"a": (3, 0)}}, "some-method.window must be at least 1, not 0"),
         (
             {"window": "3"},
-            "integer or list of integer or dict of name, number, array or file by input name or none, not '3'",
+            "integer or list of integer or dict of name, number, array or file by name or none, not '3'",
         ),
         ({"pair": [1]}, "some-method.pair takes integer and number, not [1]"),
         ({"names": [1]}, "some-method.names takes list of text, not [1]"),
-        ({"by_input": {"x": "y"}}, "by_input takes dict of number by input name, not {'x': 'y'}"),
+        ({"ways": "up,left"}, "some-method.ways takes list of one of up, down, not 'up,left'"),
+        ({"by_input": {"x": "y"}}, "by_input takes dict of number by name, not {'x': 'y'}"),
         ({"array": [[1], [2, 3]]}, "some-method.array takes array or none, not [[1], [2, 3]]"),
         ({"array": np.array([1, 12])}, "some-method.array must be 0 to 9, not 12"),
         ({"array": ["a"]}, "some-method.array takes array or none, not ['a']"),

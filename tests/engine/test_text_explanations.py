@@ -43,6 +43,13 @@ def test_lime_and_rise_point_at_the_adjectives(model):
         assert {name for name, _ in result.top_features(2)} == {"wonderful", "moving"}
 
 
+def test_the_budget_of_rise_holds_the_text_without_any_word_too(model):
+    long = Text(" ".join(["a wonderful, moving film"] * 8))  # 2^40 coalitions: hardly one comes twice
+    assert onnxplain.explain(model, long, "rise", budget=40).evaluations == 40
+    with pytest.raises(SettingError, match=r"rise.budget must be at least 4, not 3"):
+        onnxplain.explain(model, long, "rise", budget=3)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_saved_result_holds_the_text_and_is_replayed_bit_for_bit(model, method, tmp_path):
     result = onnxplain.explain(model, Text(SENTENCE), method, **METHODS[method])

@@ -317,6 +317,17 @@ class TestDropAndIncrease:
         assert len(found.samples) == 4
         assert found.interval[0] < found.value < found.interval[1]
 
+    def test_a_signed_map_is_brought_to_0_to_1_by_its_least_value(self):
+        """(-1, 0, 1) shows 0, 0.5 and 1 of three ones: 1.5 of 3."""
+        assert score_of(linear((1, 1, 1)), [1, 1, 1], [-1, 0, 1], "average-drop").value == near(50)
+
+    def test_what_is_gained_is_a_share_of_what_is_missing(self):
+        """From 0.8 to 0.9, half of what 1 is away; from 0.2 to 0.6, half of it too."""
+        before, after = np.array([0.8, 0.2]), np.array([0.9, 0.6])
+        rows = np.stack([before - after, after], axis=1).astype(np.float32)
+        (found,) = onnxplain.evaluate(linear((1, 1)), rows, [np.array([0.0, 1.0])] * 2, ["average-gain"], target=0)
+        assert found.samples == pytest.approx([50, 50], rel=1e-5)
+
     def test_row_122_from_maps(self):
         onnx = softmax_of([1, 1, 0], [0, 1, -1], [0, 0, 0])
         rows = np.array([[2, 1, 1], [1, -1, 2]], dtype=np.float32)
@@ -349,6 +360,12 @@ class TestComplexity:
         assert score_of(LINEAR, ONES, ONES, "entropy").value == near(math.log(4))
         assert score_of(LINEAR, ONES, [-2, 2, 0, 0], "effective-size").value == near(2)
         assert score_of(LINEAR, ONES, [-2, 1, 0.1, 0], "effective-size", by="threshold").value == 2
+
+    def test_of_unequal_magnitudes(self):
+        """Shares of 3/4 and 1/4; (3 + 1)^2 / (9 + 1)."""
+        expected = 0.75 * math.log(4 / 3) + 0.25 * math.log(4)
+        assert score_of(LINEAR, ONES, [3, 0, -1, 0], "entropy").value == near(expected)
+        assert score_of(LINEAR, ONES, [3, 0, -1, 0], "effective-size").value == near(1.6)
 
 
 def localised(phi, mask, metric, **settings):

@@ -8,6 +8,7 @@ import onnxplain
 from effect_models import COLUMNS, opened
 from onnxplain import InputError, SettingError
 from oracles.graphs import linear, model, random_convolutions, token_sums
+from text_models import token_model, tokenizer, written
 
 NAME = "permutation-importance"
 ROWS = np.array([(1, 1, 0), (0, 2, 1), (3, 0, 2), (2, 1, 1)], np.float32)
@@ -174,6 +175,27 @@ def test_positions_of_tokens_are_shuffled():
     found = onnxplain.analyse(model, tokens, NAME, labels=np.arange(16) % 2, repeats=2)
     assert len(found.rows) == 5
     assert found.evaluations == 16 * 11
+
+
+def test_texts_of_different_lengths_are_shuffled_token_by_token(tmp_path):
+    """Shuffled, a place takes its token and its mask: whoever gets a padded place loses the token, and no more."""
+    (tmp_path / "texts").mkdir()
+    texts = {"0-1": "film", "1-2": "moving film", "2-2": "moving moving film", "3-1": "dull"}
+    for name, text in texts.items():
+        (tmp_path / "texts" / f"{name}.txt").write_text(text)
+    model = onnxplain.load(written(tmp_path, token_model(), tokenizer()), device="cpu")
+    order = np.array([[1, 0, 3, 2]])
+    settings = {"permutations": order, "score": "mse", "target": 1, "labels": np.zeros(4)}
+    found = onnxplain.analyse(model, str(tmp_path / "texts"), NAME, **settings)
+    worth = {"film": 0.25, "moving": 1.5, "dull": -2.0, "[SEP]": 32.0, "": 0.0}
+    rows = [["film", "[SEP]", "", ""], ["moving", "film", "[SEP]", ""], ["moving", "moving", "film", "[SEP]"]]
+    table = np.array([[worth[t] for t in row] for row in [*rows, ["dull", "[SEP]", "", ""]]])
+    expected = {}
+    for k in range(4):
+        changed = table.copy()
+        changed[:, k] = table[order[0], k]
+        expected[f"[{k + 1}]"] = np.mean((16 + changed.sum(axis=1)) ** 2)  # 16 of [CLS]
+    assert {row[0]: row[3] for row in found.rows if row[0] != "[0]"} == pytest.approx(expected, rel=1e-5)
 
 
 def test_groups_of_columns_are_shuffled_together(row_222):

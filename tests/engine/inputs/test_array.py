@@ -89,6 +89,13 @@ def test_no_rows_and_empty_arrays_are_refused():
     assert "is empty" in refusal(np.zeros((2, 0)), [Info("x", ("N", "F"))])
 
 
+def test_a_cache_of_earlier_steps_may_be_empty_along_the_axis_that_is_open():
+    cache = Info("past_key_values.0.key", ("N", 2, "past", 4))
+    assert check_feeds(np.zeros((1, 2, 0, 4), np.float32), [cache])[cache.name].shape == (1, 2, 0, 4)
+    assert "is empty" in refusal(np.zeros((1, 2, 0, 4)), [Info("x", ("N", 2, "past", 4))])
+    assert "is empty" in refusal(np.zeros((1, 2, 0, 0)), [Info("past", ("N", 2, "past", 0))])
+
+
 @pytest.mark.parametrize(
     ("values", "dtype", "wanted"),
     [

@@ -28,6 +28,12 @@ class TestAxioms:
         moving = value(onnx, X.reshape(1, 1, 2, 2), "ablation", "input-invariance", baseline="mean", **settings)
         assert moving.value == pytest.approx(0, abs=1e-5)
 
+    def test_input_invariance_of_a_network_is_that_of_the_baseline_alone(self, digits, zero):
+        """The shifted network of the shifted digit is the same function: where the baseline moves along, all stays."""
+        given = {"metric": "input-invariance", "settings": {"shift": -0.5}, "features": "grid:4"}
+        assert value(digits, zero, "ablation", baseline="mean", **given).value == pytest.approx(0, abs=1e-5)
+        assert value(digits, zero, "ablation", baseline=0, **given).value > 0.1
+
     def test_another_graph_of_the_same_function_has_the_same_black_box_explanation(self, digits, zero):
         score = value(digits, zero, "occlusion", "implementation-invariance")
         assert score.value == pytest.approx(0, abs=1e-6)

@@ -120,6 +120,16 @@ def test_providers_agree_by_how_alike_their_explanations_are(monkeypatch):
     assert score.higher_is_better
 
 
+def test_a_provider_with_other_options_is_another_device(digits, zero):
+    """Two sessions of ONNX Runtime on one processor, one without its arena of memory, compute the same."""
+    mine = onnxplain.load(digits.path, providers=[("CPUExecutionProvider", {"use_arena": "0"})])
+    score = value(mine, zero, "rise", "provider-agreement", {"device": "cpu"}, masks=100)
+    assert score.value == pytest.approx(1)
+    assert score.parts["relative difference"] == pytest.approx(0, abs=1e-6)
+    assert score.parts["score"] == pytest.approx(onnxplain.explain(digits, zero, "rise", masks=100).score, rel=1e-6)
+    assert score.evaluations == 101  # of the explanation on the other device alone
+
+
 def test_the_same_provider_by_its_name_is_nothing_to_compare():
     mine = onnxplain.load(linear((1, 2, 3, 4)), device="cpu")
     with pytest.raises(CapabilityError, match="runs on cpu already"):

@@ -19,6 +19,7 @@ def test_pixel_flipping_stops_at_its_share():
     largest = np.sort(IMAGE.ravel())[::-1][:10]
     np.testing.assert_allclose(y, 3 * (IMAGE.sum() - np.append(0, np.cumsum(largest))), rtol=1e-5)
     assert score.parts["at the end"] == pytest.approx(y[-1])
+    assert score.value == pytest.approx((y[0] / 2 + y[1:-1].sum() + y[-1] / 2) / 10)  # by trapezoids
 
 
 def test_steps_group_features_evenly():
@@ -67,6 +68,31 @@ def test_correlations_do_not_know_the_unit_of_the_attributions(metric):
     phi = np.random.default_rng(1).normal(size=10)
     once, scaled = (onnxplain.evaluate(model, x, k * phi, [metric], target=0)[0].value for k in (1, 1000))
     assert once == pytest.approx(scaled, abs=1e-9)
+
+
+def test_mu_fidelity_is_of_ranks_and_faithfulness_correlation_of_numbers():
+    """Drops of 1, 10 and 100 for sums of 1, 2 and 3."""
+    sets = {"sets": [[0], [1], [2]]}
+    ranks, numbers = (
+        onnxplain.evaluate(linear((1, 10, 100)), np.ones((1, 3), np.float32), np.arange(1, 4), [(name, sets)], target=0)
+        for name in ("mu-fidelity", "faithfulness-correlation")
+    )
+    assert ranks[0].value == pytest.approx(1)
+    assert numbers[0].value == pytest.approx(np.corrcoef([1, 2, 3], [1, 10, 100])[0, 1])
+
+
+@pytest.mark.parametrize(
+    ("metric", "features", "size"), [("mu-fidelity", 81, 16), ("faithfulness-correlation", 324, 65)]
+)
+def test_a_fifth_of_the_features_goes_at_a_time(monkeypatch, metric, features, size):
+    from onnxplain.engine.metrics import faithfulness_correlation
+    from onnxplain.engine.metrics.subsets import drawn
+
+    asked = []
+    monkeypatch.setattr(faithfulness_correlation, "drawn", lambda *a: asked.append(a[1:]) or drawn(*a))
+    phi = np.random.default_rng(0).random((18, 18))
+    onnxplain.evaluate(random_convolutions(0, side=18), np.ones((1, 3, 18, 18), np.float32), phi, [metric], target=0)
+    assert asked == [(features, size, 200)]
 
 
 def test_sensitivity_n_of_a_linear_function_is_one_for_every_size():
@@ -168,6 +194,15 @@ def test_rounding_is_no_movement(metric):
     (score,) = onnxplain.evaluate(model, x, np.array([4.0, 2, 1, 3]), [metric], target=0)
     assert math.isnan(score.value)
     assert "move" in score.notes[0]
+
+
+@pytest.mark.parametrize(("metric", "settings"), [("deletion", {"normalise": True}), ("completeness", {})])
+def test_nothing_is_divided_by_the_rounding_between_input_and_baseline(metric, settings):
+    """Features that cancel out: 100 + 50 - 50.00005, beside a baseline of 100."""
+    x = np.ones((1, 2), np.float32)
+    found = onnxplain.evaluate(linear((50, -50.00005), bias=100), x, np.array([2.0, 1]), [(metric, settings)], target=0)
+    assert math.isnan(found[0].value)
+    assert found[0].notes[0].startswith("undefined: input and baseline have the same score")
 
 
 @pytest.mark.parametrize(

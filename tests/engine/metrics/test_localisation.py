@@ -42,6 +42,43 @@ def test_box_error_is_one_where_the_boxes_share_less_than_half(box, expected, io
     assert score.parts["iou"] == pytest.approx(iou)
 
 
+@pytest.mark.parametrize(
+    ("boxes", "expected", "iou"),
+    [
+        (((0, 0, 3, 2), (3, 3, 5, 5)), 0, 1),  # the first is found
+        (((3, 3, 5, 5), (0, 0, 3, 4)), 0, 0.5),  # the second is, by half; the box round both would be missed
+        (((3, 3, 5, 5), (0, 0, 3, 5)), 1, 0.4),
+    ],
+)
+def test_box_error_takes_any_of_several_boxes_for_a_hit(boxes, expected, iou):
+    phi = np.full((5, 5), 0.1)
+    phi[:2, :3] = 1
+    score = found(phi, boxes, "box-error")
+    assert score.value == expected
+    assert score.parts["iou"] == pytest.approx(iou)
+
+
+def test_the_evidence_of_several_boxes_is_their_union():
+    phi = np.arange(25.0).reshape(5, 5)
+    union = np.zeros((5, 5))
+    union[0:2, 0:3] = union[1:4, 2:5] = 1  # 6 + 9 - 1 pixels
+    for metric in ("relevance-mass", "relevance-rank", "iou", "pointing-game"):
+        assert found(phi, ((0, 0, 3, 2), (2, 1, 5, 4)), metric).value == found(phi, union, metric).value
+    assert found(phi, ((0, 0, 3, 2), (2, 1, 5, 4)), "relevance-mass").parts["share of the area"] == 14 / 25
+
+
+def test_boxes_that_together_cover_everything_say_nothing():
+    with pytest.raises(onnxplain.InputError, match=r"the mask covers everything\n.*\(0, 0, 5, 3\), \(0, 3, 5, 5\)"):
+        found(peak(0, 0), ((0, 0, 5, 3), (0, 3, 5, 5)), "relevance-mass")
+
+
+def test_a_mask_that_is_not_finite_is_refused():
+    mask = np.zeros((5, 5))
+    mask[0, 0] = math.nan
+    with pytest.raises(onnxplain.InputError, match="the mask holds numbers that are not finite"):
+        found(peak(0, 0), mask, "relevance-mass")
+
+
 @pytest.mark.parametrize(("tolerance", "hit"), [(0, 0), (1, 0), (2, 1)])
 def test_the_pointing_game_tolerates_a_point_near_the_mask(tolerance, hit):
     mask = np.zeros((5, 5))
@@ -97,7 +134,7 @@ def test_a_map_without_anything_positive_has_no_mass_and_no_box(metric):
 def test_a_map_that_is_the_same_everywhere_has_the_share_of_the_area():
     score = found(np.ones((5, 5)), (0, 0, 2, 2), "relevance-mass")
     assert score.value == score.parts["share of the area"] == pytest.approx(4 / 25)
-    for metric in ("pointing-game", "relevance-rank", "iou"):
+    for metric in ("pointing-game", "relevance-rank", "iou", "box-error"):
         assert math.isnan(found(np.ones((5, 5)), (0, 0, 2, 2), metric).value)
 
 

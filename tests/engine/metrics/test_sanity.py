@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from onnx import helper
+from scipy.stats import spearmanr
 
 import onnxplain
 from metric_scores import value
@@ -84,6 +85,21 @@ class TestParameterRandomisation:
         score = value(digits, zero, "occlusion", "parameter-randomisation", {"order": "independent", "stages": 2})
         np.testing.assert_array_equal(score.curve[0], [0, 1, 4])
 
+    @pytest.mark.parametrize("order", ["cascading", "independent"])
+    def test_layers_are_taken_from_the_output_on_all_so_far_or_each_alone(self, digits, zero, order):
+        from onnxplain.engine import graph
+
+        every = graph.layers(digits.proto)
+        assert [digits.proto.graph.node[layer.place].op_type for layer in every] == ["Conv", "Conv", "Gemm", "Gemm"]
+        score = value(digits, zero, "occlusion", "parameter-randomisation", {"order": order}, target=0)
+        before = onnxplain.explain(digits, zero, "occlusion", target=0).values["image"]
+        for k in (1, 2, 3, 4):
+            chosen = every[-k:] if order == "cascading" else every[4 - k : 5 - k]
+            other = onnxplain.load(graph.randomised(digits.proto, chosen, 0).SerializeToString(), digits.spec)
+            after = onnxplain.explain(other, zero, "occlusion", target=0).values["image"]
+            expected = spearmanr(before.ravel(), after.ravel()).statistic
+            assert score.curve[1][k] == pytest.approx(expected, abs=1e-3)  # ranks of values that are nearly equal
+
     def test_a_model_without_weights_is_refused(self):
         nodes = [helper.make_node("ReduceSum", ["x", "a"], ["y"], keepdims=1)]
         onnx = model(nodes, {"x": ["batch", 4]}, {"y": ["batch", 1]}, {"a": np.array([1])})
@@ -112,6 +128,14 @@ def test_seed_agreement_is_one_where_the_seed_does_not_matter_and_grows_with_the
     few, many = (value(digits, zero, "rise", "seed-agreement", masks=n).value for n in (40, 2000))
     assert few < many < 1
     assert value(digits, zero, "random", "seed-agreement").value == pytest.approx(0, abs=0.3)
+
+
+def test_seed_agreement_is_the_mean_over_all_pairs_of_seeds(digits, zero):
+    maps = [onnxplain.explain(digits, zero, "rise", seed=seed, masks=40).values["image"].ravel() for seed in (5, 6, 7)]
+    pairs = [spearmanr(maps[a], maps[b]).statistic for a, b in ((0, 1), (0, 2), (1, 2))]
+    score = value(digits, zero, "rise", "seed-agreement", {"seeds": 2}, masks=40, seed=5)
+    assert score.value == pytest.approx(np.mean(pairs), abs=1e-6)
+    assert score.parts["least"] == pytest.approx(min(pairs), abs=1e-6)
 
 
 def test_a_map_that_never_changes_is_stable(digits, zero):
