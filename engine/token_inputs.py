@@ -34,6 +34,11 @@ def is_of_tokens(name: str) -> bool:
     return _NAME.fullmatch(_base(name)) is not None
 
 
+def grows(name: str) -> bool:
+    """Whether a state's name says that it has a part for each step that was taken, and none before the first."""
+    return not set(re.split(r"[^a-z0-9]+", name.lower())).isdisjoint(("past", "cache"))
+
+
 def companions_of(codes: Sequence[str], names: Iterable[str]) -> dict[str, dict[str, str]]:
     """Return, by the name of each input of codes, the inputs that go with it and their roles.
 

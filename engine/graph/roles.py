@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from ..token_inputs import grows
 from .structure import attribute_of, constants, input_names, is_default, scopes, small_value
 
 if TYPE_CHECKING:
@@ -106,11 +107,6 @@ def _is_pair(given: ValueInfoProto, made: ValueInfoProto) -> bool:
         return False
     sizes = [(a.dim_value, b.dim_value) for a, b in zip(before.shape.dim, after.shape.dim, strict=True)]
     return grows(given.name) or all(a == b or 0 in {a, b} for a, b in sizes)
-
-
-def grows(name: str) -> bool:
-    """Whether a state's name says that it has a part for each step that was taken, and none before the first."""
-    return not _words(name).isdisjoint(("past", "cache"))
 
 
 def _words(name: str) -> set[str]:

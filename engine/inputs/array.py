@@ -10,8 +10,8 @@ import numpy as np
 
 from ..errors import InputError, nearest, printable
 from ..files import excerpt
-from ..graph.roles import grows
 from ..layout import InputInfo
+from ..token_inputs import grows
 from .array_file import MAX_BYTES, read_arrays
 from .code_names import texts_of_codes
 from .filling import completed

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import excerpt
-from ..graph.roles import grows
+from ..token_inputs import grows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -33,14 +33,14 @@ def row(age=50.0, visits=6, colour="red", city="Oslo"):
 def test_trees_take_missing_values_and_send_them_where_they_were_trained_to(make):
     model = load(make())
     np.testing.assert_allclose(model.predict(HOLES)["probabilities"], probabilities(HOLES), atol=1e-6)
-    found = onnxplain.explain(model, HOLES, "exact-shapley", target=1, baseline=[[1, 2, 3]])
+    found = onnxplain.explain(model, HOLES, "exact-shapley", target="probability:1", baseline=[[1, 2, 3]])
     for one, given in zip(found, HOLES, strict=True):
         assert one.score == pytest.approx(probabilities(given[None])[0, 1], abs=1e-6)
 
 
 def test_missing_values_may_be_references_too():
     model = load(xgboost_like())
-    found = onnxplain.explain(model, HOLES[3:], "ablation", target=0, baseline=[[NAN, NAN, NAN]])
+    found = onnxplain.explain(model, HOLES[3:], "ablation", target="probability:0", baseline=[[NAN, NAN, NAN]])
     without = [probabilities(np.where(np.arange(3) == k, NAN, HOLES[3:]))[0, 0] for k in range(3)]
     np.testing.assert_allclose(found.feature_values, probabilities(HOLES[3:])[0, 0] - without, atol=1e-6)
 
