@@ -156,8 +156,10 @@ def _run(
     for row in rows:
         print(f"{row['metric']:28} {row['method']:28} {row['value']:10.4g}  {row['against random']}")
     (folder / "scores.json").write_text(json.dumps([s.to_json() for s in scores], indent=1), encoding="utf-8")
-    drawn = [score for score in scores if score.method in DRAWN and score.metric in AXES]
-    print("written:", save(curves(drawn), folder / "curves.png"))
+    shown = methods if len(methods) < len(DRAWN) else DRAWN
+    drawn = [score for score in scores if score.method in {*shown, *CONTROLS} and score.metric in AXES]
+    if drawn:
+        print("written:", save(curves(drawn), folder / "curves.png"))
     print("written:", machine.write(f"evaluate-{name}", rows, ABOUT))
 
 
