@@ -154,7 +154,7 @@ def shapley_error() -> str:
     return f"{table(('evaluations', *map(str, budgets)), rows)}\n\n*{_where(result)}.*"
 
 
-OVERVIEW = ("deletion", "insertion", "road", "mu-fidelity", "sensitivity-n", "pointing-game", "sparseness")
+OVERVIEW = ("deletion", "insertion", "road", "mu-fidelity", "sensitivity-n", "pointing-game")
 
 
 def evaluation() -> str:
@@ -221,5 +221,5 @@ TABLES = {
         for name in ("startup", "memory", "overhead", "twin", "rules", "metrics")
     },
     "evaluation": evaluation,
-    **{f"evaluations {name}": partial(evaluations, f"evaluate-{name}") for name in ("all", "steadiness", "cascade")},
+    **{f"evaluations {name}": partial(evaluations, f"evaluate-{name}") for name in ("all", "cascade")},
 }
