@@ -69,6 +69,7 @@ METRICS: dict[str, dict[str, Any]] = {
     "relevance-mass": {},
     "relevance-rank": {},
     "iou": {},
+    "box-error": {},
     "sparseness": {},
     "entropy": {},
     "effective-size": {},
@@ -81,17 +82,15 @@ STEADINESS: dict[str, dict[str, Any]] = {
     "seed-agreement": {"seeds": 2},
     "random-logit": {},
     "input-invariance": {},
-    "box-error": {},
 }
 BRIEF: dict[str, dict[str, Any]] = {
+    **SETTINGS,
     "kernel-shap": {"features": "slic:50", "budget": 200},
     "shapley": {"features": "slic:50", "budget": 200},
     "shapley-sampling": {"features": "slic:50", "budget": 300},
     "permutation-shap": {"features": "slic:50", "budget": 300},
-    "ablation": {"features": "slic:50"},
     "exact-shapley": {"features": "grid:2"},
     "rise": {"masks": 400},
-    "occlusion": {"window": 32, "stride": 16},
     "lime": {"features": "slic:50", "budget": 200},
 }
 CASCADE: dict[str, dict[str, Any]] = {"parameter-randomisation": {"stages": 8}}
@@ -153,8 +152,8 @@ def _run(
     for failure in failures:
         print("failed:", *failure)
     rows = _rows(scores)
-    for row in rows:
-        print(f"{row['metric']:28} {row['method']:28} {row['value']:10.4g}  {row['against random']}")
+    for score, row in zip(scores, rows, strict=True):
+        print(f"{score.metric:28} {score.method:28} {score.value:10.4g}  {row['against random']}")
     (folder / "scores.json").write_text(json.dumps([s.to_json() for s in scores], indent=1), encoding="utf-8")
     shown = methods if len(methods) < len(DRAWN) else DRAWN
     drawn = [score for score in scores if score.method in {*shown, *CONTROLS} and score.metric in AXES]

@@ -197,11 +197,11 @@ def _judged(row: dict[str, Any] | None) -> str:
     if row is None or row["value"] is None:
         return ""
     figure = f"{row['value']:.3f}"
-    return figure if row["against random"] == "better" or not row["better"] else f"*{figure}*"
+    return figure if row["against random"] == "better" else f"*{figure}*"
 
 
 def _end(found: dict[tuple[str, str], dict[str, Any]], metric: str) -> str:
-    return next((row["better"] or "no end is good" for (name, _), row in found.items() if name == metric), "")
+    return next((str(row["better"]) for (name, _), row in found.items() if name == metric), "")
 
 
 def _figure(value: Any) -> str:

@@ -36,7 +36,12 @@ def is_of_tokens(name: str) -> bool:
 
 def grows(name: str) -> bool:
     """Whether a state's name says that it has a part for each step that was taken, and none before the first."""
-    return not set(re.split(r"[^a-z0-9]+", name.lower())).isdisjoint(("past", "cache"))
+    return not words_in(name).isdisjoint(("past", "cache"))
+
+
+def words_in(name: str) -> set[str]:
+    """Return the words that a name is put together from, in small letters."""
+    return set(re.split(r"[^a-z0-9]+", name.lower()))
 
 
 def companions_of(codes: Sequence[str], names: Iterable[str]) -> dict[str, dict[str, str]]:

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from onnx import TensorProto
 
-from .structure import attribute_of, constants, input_names, is_default, small_value
+from .structure import ML_DOMAIN, attribute_of, constants, input_names, is_default, small_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from onnx import ModelProto, NodeProto
 
-ML_DOMAIN = "ai.onnx.ml"
 _SAME = frozenset({"Identity", "Reshape", "Flatten", "Cast", "Squeeze", "Unsqueeze"})
 
 Place = tuple[str, int]  # an input and one of its columns

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper
 
-from .raw_scores import ML_DOMAIN, is_added
+from .raw_scores import is_added
 from .rebuild import copy_of, rebuilt
-from .structure import attribute_of, constants, is_default, producers, small_value
+from .structure import (
+    LABEL_ATTRIBUTES,
+    ML_DOMAIN,
+    attribute_of,
+    constants,
+    is_default,
+    is_one,
+    producers,
+    small_value,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +34,6 @@ _ORDER_KEPT = (
 )
 _FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 _CLASSIFIERS = ("LinearClassifier", "SVMClassifier", "TreeEnsembleClassifier")
-_LABEL_ATTRIBUTES = ("classlabels_strings", "classlabels_int64s", "classlabels_ints")
 
 
 def final_activation(proto: ModelProto, output: str, raw: RawScores | None = None) -> tuple[str, str] | None:
@@ -190,11 +197,7 @@ def _written_sigmoid(proto: ModelProto, made_by: Mapping[str, NodeProto], node: 
     """Recognise 1 / (1 + Exp(-x)), the division also as Reciprocal."""
     stored = constants(proto.graph.node, proto.graph)
 
-    def is_one(name: str) -> bool:
-        value = small_value(stored[name]) if name in stored else None
-        return value is not None and value.size > 0 and bool(np.all(value == 1))
-
-    if is_default(node, "Div") and is_one(node.input[0]):
+    if is_default(node, "Div") and is_one(node.input[0], stored):
         bottom = made_by.get(node.input[1])
     elif is_default(node, "Reciprocal"):
         bottom = made_by.get(node.input[0])
@@ -205,7 +208,7 @@ def _written_sigmoid(proto: ModelProto, made_by: Mapping[str, NodeProto], node: 
     for one, other in (bottom.input, reversed(bottom.input)):
         exp = made_by.get(other)
         negated = made_by.get(exp.input[0]) if exp is not None and is_default(exp, "Exp") else None
-        if is_one(one) and negated is not None and is_default(negated, "Neg"):
+        if is_one(one, stored) and negated is not None and is_default(negated, "Neg"):
             return negated.input[0], "sigmoid"
     return None
 
@@ -222,7 +225,7 @@ def _labels_of(node: NodeProto, stored: Mapping[str, TensorProto]) -> tuple[str,
         if keys is None or values is None or sorted(keys) != list(range(len(values))):
             return ()
         return tuple(_text(values[keys.index(number)]) for number in range(len(keys)))
-    for name in _LABEL_ATTRIBUTES:
+    for name in LABEL_ATTRIBUTES:
         if labels := attribute_of(node, name):
             return tuple(_text(label) for label in labels)
     return ()

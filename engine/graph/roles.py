@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
-from ..token_inputs import grows
+from ..token_inputs import grows, words_in
 from .structure import attribute_of, constants, input_names, is_default, scopes, small_value
 
 if TYPE_CHECKING:
@@ -98,7 +97,7 @@ def _starts_recurrence(name: str, readers: Readers) -> bool:
 
 def _is_pair(given: ValueInfoProto, made: ValueInfoProto) -> bool:
     """Say whether the names and types of an input and an output are those of a state before and after."""
-    told, answered = _words(given.name) & _STATE_WORDS, _words(made.name) & _STATE_WORDS
+    told, answered = words_in(given.name) & _STATE_WORDS, words_in(made.name) & _STATE_WORDS
     if not any(len(a) > 2 < len(b) or a[0] == b[0] for a in told for b in answered):  # h and hn, but not c and hn
         return False
     before, after = given.type.tensor_type, made.type.tensor_type
@@ -107,10 +106,6 @@ def _is_pair(given: ValueInfoProto, made: ValueInfoProto) -> bool:
         return False
     sizes = [(a.dim_value, b.dim_value) for a, b in zip(before.shape.dim, after.shape.dim, strict=True)]
     return grows(given.name) or all(a == b or 0 in {a, b} for a, b in sizes)
-
-
-def _words(name: str) -> set[str]:
-    return set(re.split(r"[^a-z0-9]+", name.lower()))
 
 
 def _ends(proto: ModelProto) -> set[str]:

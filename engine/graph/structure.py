@@ -14,12 +14,14 @@ from onnx import TensorProto, numpy_helper
 from ..files import excerpt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
     from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, SparseTensorProto
 
 DEFAULT_DOMAINS = frozenset({"", "ai.onnx"})
+ML_DOMAIN = "ai.onnx.ml"
+LABEL_ATTRIBUTES = ("classlabels_strings", "classlabels_int64s", "classlabels_ints")  # of its classifiers
 _CONSTANT_NUMBERS = {
     "value_int": np.int64,
     "value_ints": np.int64,
@@ -259,6 +261,12 @@ def constants(nodes: Iterable[NodeProto], graph: GraphProto | None) -> dict[str,
         if node.output and (tensor := constant_of(node)) is not None:
             found[node.output[0]] = tensor
     return found
+
+
+def is_one(name: str, stored: Mapping[str, TensorProto]) -> bool:
+    """Say whether a tensor is stored and holds nothing but ones."""
+    value = small_value(stored[name]) if name in stored else None
+    return value is not None and value.size > 0 and bool(np.all(value == 1))
 
 
 def small_value(tensor: TensorProto) -> NDArray[Any] | None:

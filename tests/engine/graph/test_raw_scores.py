@@ -117,6 +117,16 @@ def test_a_tree_whose_weights_are_all_positive_is_left_alone():
     assert graph.with_raw_scores(proto) == (proto, {})
 
 
+@pytest.mark.parametrize("name", ["class_ids", "class_weights", "post_transform"])
+def test_attributes_of_a_damaged_file_are_no_hindrance_here(name):
+    proto = stump(-1.5, 2.0)
+    damaged = next(a for a in proto.graph.node[0].attribute if a.name == name)
+    damaged.CopyFrom(helper.make_attribute(name, 3))
+    graph.with_raw_scores(proto)
+    with pytest.raises(onnxplain.OnnxplainError):
+        onnxplain.load(proto.SerializeToString()).predict(np.float32([[0]]))
+
+
 def test_shapley_values_of_a_logistic_regression_are_its_weights_times_the_distance():
     rows, regression = fitted(LogisticRegression(), 2)
     model = opened(regression, rows)
