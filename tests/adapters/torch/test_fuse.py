@@ -105,6 +105,21 @@ def test_batch_normalisation_goes_into_the_convolution():
     assert torch.allclose(part(x)[0], original(x), atol=1e-6)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_attention_is_the_same_written_out_and_as_one_operator_of_torch(monkeypatch, masked):
+    drawn = np.random.default_rng(3)
+    shapes = ((2, 3, 5, 4), (2, 3, 4, 6), (2, 3, 6, 4), *(((2, 1, 5, 6),) if masked else ()))
+    parts = [torch.tensor(drawn.standard_normal(shape), requires_grad=True) for shape in shapes]
+    weights = torch.tensor(drawn.standard_normal((2, 3, 5, 4)))
+    found = []
+    for most in (1 << 20, 0):
+        monkeypatch.setattr(fused, "CACHED_BYTES", most)
+        out = fused.Attention(0.7, (), masked=masked)(*parts)
+        found.append([out.detach(), *torch.autograd.grad((weights * out).sum(), parts)])
+    for written, fast in zip(*found, strict=True):
+        torch.testing.assert_close(written, fast, rtol=1e-12, atol=1e-12)
+
+
 def test_attention_with_other_shapes_is_computed_as_it_is_written():
     q, k, v = torch.randn(2, 3, 4, 5), torch.randn(3, 5, 6), torch.randn(2, 3, 6, 5)
     mask, factor = torch.randn(4, 2, 1, 1, 6), torch.tensor([4.0])
