@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import onnxplain
 from benchmarks import machine
+from benchmarks.other_models import permuted_digits, quantised
 from onnxplain.engine import graph
 from onnxplain.engine.evaluation.comparison import Comparison, identity_of
 from onnxplain.engine.evaluation.journal import Journal
@@ -29,15 +30,21 @@ from onnxplain.engine.render import side_by_side
 from onnxplain.engine.render.curves import AXES, curves
 from onnxplain.engine.render.output import save
 from onnxplain.engine.target import resolve
+from onnxplain.models import digits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from onnxplain.engine.inputs.sample import Sample
+
 MODEL = "efficientnet-lite0"
+RUNS = ("all", "steadiness", "cascade", "digits")
 FOLDER = Path(__file__).parent / "results" / "evaluation"
 BOXES = Path(__file__).with_name("photograph_boxes.csv")  # drawn by hand, round all objects of the class
-ABOUT = "EfficientNet-Lite0 on labelled photographs: mean over photographs with 95 % intervals"
-SKIPPED = {"random", "edges", "conductance", "internal-influence", "gradient-x-activation", "activation"}
+PHOTOGRAPHS = "EfficientNet-Lite0 on labelled photographs: mean over photographs with 95 % intervals"
+ABOUT = dict.fromkeys(RUNS, PHOTOGRAPHS) | {"digits": "digits-cnn on held-out digits: mean with 95 % intervals"}
+ATTENTION = {"attention-flow", "attention-map", "attention-rollout", "generic-attention", "transformer-attribution"}
+SKIPPED = {"random", "edges", "conductance", "internal-influence", "gradient-x-activation", "activation", *ATTENTION}
 SETTINGS: dict[str, dict[str, Any]] = {
     "kernel-shap": {"features": "slic:50", "budget": 1000},
     "ablation": {"features": "slic:50"},
@@ -75,16 +82,25 @@ METRICS: dict[str, dict[str, Any]] = {
     "effective-size": {},
 }
 DRAWN = ("rise", "shapley", "lime", "occlusion", "grad-cam", "integrated-gradients", "lrp", *CONTROLS)  # as curves
-# What explains again for each reading: fewer photographs, and fewer samples.
+# What explains again for each reading: with fewer samples, of methods with smaller budgets.
 STEADINESS: dict[str, dict[str, Any]] = {
     "max-sensitivity": {"samples": 3},
     "local-lipschitz": {"samples": 3},
     "seed-agreement": {"seeds": 2},
     "random-logit": {},
     "input-invariance": {},
+    "implementation-invariance": {},
+    "method-agreement": {},
+    "parameter-randomisation": {"stages": 2},  # the last layer, and all
 }
 BRIEF: dict[str, dict[str, Any]] = {
     **SETTINGS,
+    "blur-ig": {"points": 20},
+    "gradient-shap": {"samples": 20},
+    "guided-integrated-gradients": {"points": 10},
+    "smoothgrad": {"samples": 10},
+    "smoothgrad-squared": {"samples": 10},
+    "vargrad": {"samples": 10},
     "kernel-shap": {"features": "slic:50", "budget": 200},
     "shapley": {"features": "slic:50", "budget": 200},
     "shapley-sampling": {"features": "slic:50", "budget": 300},
@@ -96,6 +112,8 @@ BRIEF: dict[str, dict[str, Any]] = {
 CASCADE: dict[str, dict[str, Any]] = {"parameter-randomisation": {"stages": 8}}
 MODES = {"rise": "centred", "saliency": "magnitude", "guided-backprop": "magnitude", "grad-cam": "positive"}
 CASCADED = ("saliency", "guided-backprop", "grad-cam", "rise")
+DIGITS = "digits-cnn"  # small enough to be trained again, on permuted labels
+DIGITS_SETTINGS: dict[str, dict[str, Any]] = {name: {"features": "grid:4"} for name in ("ablation", "lime")}
 
 
 def main() -> None:
@@ -105,11 +123,35 @@ def main() -> None:
     photographs = [str(p) for p in onnxplain.models.samples(MODEL)[: given.photographs]]
     known = {p.name for p in onnxplain.methods("explainer") if "image" in p.modalities}
     methods = given.method or sorted(known - SKIPPED)
-    _run(path, photographs, methods, METRICS, given, "all")
-    _run(path, photographs[: given.steadiness], methods, STEADINESS, given, "steadiness", BRIEF)
-    cascaded = [n for n in CASCADED if n in known]
-    _run(path, photographs[: given.cascade], cascaded, CASCADE, given, "cascade")
-    _pictures(onnxplain.load(path, device=given.device), photographs[0], cascaded)
+    cascaded = [name for name in CASCADED if name in known]
+    model = onnxplain.load(path, device=given.device)
+    samples = [sample for photograph in photographs for sample in samples_of(model, photograph)]
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    if given.anew:
+        for name in RUNS:
+            shutil.rmtree(FOLDER / name, ignore_errors=True)
+    _run("all", model, samples, _settings(methods, SETTINGS), METRICS, BOXES)
+    version = quantised(path, samples, FOLDER / f"{MODEL}-8bit.onnx")
+    steadiness = STEADINESS | {"model-agreement": {"model": str(version)}}
+    _run("steadiness", model, samples[: given.steadiness], _settings(methods, BRIEF), steadiness)
+    _run("cascade", model, samples[: given.cascade], _settings(cascaded, SETTINGS), CASCADE)
+    _pictures(model, samples[0], cascaded)
+    _digits(methods, given.photographs, given.device)
+
+
+def _digits(methods: list[str], count: int, device: str) -> None:
+    """Judge methods on handwritten digits by whether they see that another network learned permuted labels."""
+    model = onnxplain.load(onnxplain.models.build(DIGITS), device=device)
+    permuted, learned = permuted_digits(FOLDER / "permuted")
+    print(f"permuted labels learned: {learned:.1%}")
+    _, held_out = digits.data()
+    samples = list(samples_of(model, held_out.images[:count]))
+    metrics = {"data-randomisation": {"model": str(permuted)}}
+    _run("digits", model, samples, _settings(methods, DIGITS_SETTINGS), metrics)
+
+
+def _settings(methods: list[str], own: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {method: own.get(method, {}) for method in methods}
 
 
 def _options() -> argparse.Namespace:
@@ -126,27 +168,22 @@ def _options() -> argparse.Namespace:
 
 
 def _run(
-    path: Path,
-    photographs: list[str],
-    methods: list[str],
-    metrics: dict[str, dict[str, Any]],
-    given: argparse.Namespace,
     name: str,
-    own: dict[str, dict[str, Any]] = SETTINGS,
+    model: onnxplain.Model,
+    samples: Sequence[Sample],
+    methods: dict[str, dict[str, Any]],
+    metrics: dict[str, dict[str, Any]],
+    mask: Path | None = None,
 ) -> None:
+    """Judge methods, with their settings, by metrics; go on where an earlier run was stopped."""
     folder = FOLDER / name
-    if given.anew:
-        shutil.rmtree(folder, ignore_errors=True)
-    model = onnxplain.load(path, device=given.device)
     chosen = chosen_metrics(metrics)
-    settings = {method: own.get(method, {}) for method in methods}
-    identity = identity_of(model, settings, chosen, target="top", seed=0, version=onnxplain.__version__)
+    identity = identity_of(model, methods, chosen, target="top", seed=0, version=onnxplain.__version__)
     journal = Journal(folder / "results.jsonl", identity)
-    comparison = Comparison(model, settings, chosen, mask=BOXES, journal=journal)
-    for k, photograph in enumerate(photographs, 1):
-        for sample in samples_of(model, photograph):
-            comparison.add(sample)
-        print(f"{name}: photograph {k} of {len(photographs)}, {comparison.reused} results reused", flush=True)
+    comparison = Comparison(model, methods, chosen, mask=mask, journal=journal)
+    for k, sample in enumerate(samples, 1):
+        comparison.add(sample)
+        print(f"{name}: sample {k} of {len(samples)}, {comparison.reused} results reused", flush=True)
     scores = comparison.scores()
     failures = sorted({(f.method, f.metric, f.error.message) for f in comparison.failures})
     for failure in failures:
@@ -155,17 +192,16 @@ def _run(
     for score, row in zip(scores, rows, strict=True):
         print(f"{score.metric:28} {score.method:28} {score.value:10.4g}  {row['against random']}")
     (folder / "scores.json").write_text(json.dumps([s.to_json() for s in scores], indent=1), encoding="utf-8")
-    shown = methods if len(methods) < len(DRAWN) else DRAWN
+    shown = DRAWN if len(methods) >= len(DRAWN) else methods
     drawn = [score for score in scores if score.method in {*shown, *CONTROLS} and score.metric in AXES]
     if drawn:
         print("written:", save(curves(drawn), folder / "curves.png"))
-    print("written:", machine.write(f"evaluate-{name}", rows, ABOUT))
+    print("written:", machine.write(f"evaluate-{name}", rows, ABOUT[name]))
 
 
-def _pictures(model: onnxplain.Model, photograph: str, methods: list[str]) -> None:
+def _pictures(model: onnxplain.Model, sample: Sample, methods: list[str]) -> None:
     """Draw the maps of a photograph while layers are randomised from the output on: none, a few, half, all."""
     every = graph.layers(model.proto)[::-1]
-    (sample,) = samples_of(model, photograph)
     target = resolve("top", model, sample.feeds)
     for name in methods:
         maps = []

@@ -1,6 +1,8 @@
-"""Linear algebra on one thread: BLAS's threads wait for each other, and for the runtime's, longer than they compute.
+"""Linear algebra on one thread, as the models have the cores.
 
-The sums are then the same, to the last bit, on a machine with another number of cores.
+After a product the threads of NumPy's OpenBLAS look for more work for some 25 ms, and what runs meanwhile, in ONNX
+Runtime or torch, takes up to three times as long. On one thread sums are also the same, to the last bit, on a machine
+with another number of cores.
 """
 
 from __future__ import annotations
@@ -14,20 +16,22 @@ if TYPE_CHECKING:
 
     from threadpoolctl import ThreadpoolController
 
+OF_NUMPY = "libscipy_openblas"  # and of SciPy; a library of another name may be torch's too
+
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute what is inside, or the function that is decorated, with one thread of BLAS; torch's are its own.
+    """Compute what is inside, or the function that is decorated, with one thread of NumPy's BLAS.
 
     Where another thread of the process has set a limit that still holds, that stays.
     """
-    with _blas().limit(limits=1):
+    with _openblas().limit(limits=1):
         yield
 
 
 @cache
-def _blas() -> ThreadpoolController:
-    """Return the libraries of BLAS that are loaded: NumPy's is, those that come later do little."""
+def _openblas() -> ThreadpoolController:
+    """Return the libraries that are loaded: NumPy's is, those that come later do little."""
     from threadpoolctl import ThreadpoolController
 
-    return ThreadpoolController().select(user_api="blas")
+    return ThreadpoolController().select(prefix=OF_NUMPY)

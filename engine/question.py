@@ -15,6 +15,7 @@ from . import registry, settings
 from .errors import CapabilityError, OnnxplainError, SettingError, blaming, nearest, printable
 from .explanation import Explanation
 from .internals.behind import behind, only
+from .linear_algebra import one_thread
 from .problem import Problem, Progress, Silence
 from .results.manifest import manifest_of, storable
 from .results.remarks import remarks
@@ -128,7 +129,7 @@ class Question:
 
     def _found(self, problems: Sequence[Problem]) -> list[Explanation]:
         """Return what the method finds; a mistake of its own is a PluginError."""
-        with blaming(self.plugin.name, self.explainer):
+        with one_thread(), blaming(self.plugin.name, self.explainer):
             many = len(problems) > 1
             found = self.explainer.explain_many(problems) if many else [self.explainer.explain(problems[0])]
             if len(found) != len(problems) or not all(isinstance(one, Explanation) for one in found):

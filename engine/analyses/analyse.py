@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import registry, settings
 from ..errors import SettingError, blaming, printable
+from ..linear_algebra import one_thread
 from ..model import Model, load
 from ..problem import Silence
 from ..question import check_capability
@@ -84,7 +85,7 @@ def study_of(model: Model, analyst: Any, data: Any, labels: Any) -> Study:
 
 def studied(study: Study, analyst: Any) -> Analysis:
     """Return what a plug-in finds, with the study's name and notes."""
-    with study.model.remembering(), blaming(study.name, analyst):
+    with study.model.remembering(), one_thread(), blaming(study.name, analyst):
         found: Analysis = analyst.analyse(study)
     return dataclasses.replace(found, name=study.name, notes=(*found.notes, *study.notes))
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 
-from ..linear_algebra import one_thread
 from ..registry import ACTIVATIONS, register
 from .layer import layer_of
 from .maps import activations_of, explanation_of, weighted
@@ -51,7 +50,6 @@ class EigenCam:
         return explanation_of(problem, layer, found, score=score, upsample=self.upsample, weights=v1)
 
 
-@one_thread()
 def first_direction(O: np.ndarray) -> np.ndarray:  # noqa: E741 - the paper's letter
     """Return the first right singular vector of a matrix (positions, channels), its largest component positive."""
     if not np.isfinite(O).all():

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 
 from ..errors import SettingError
-from ..linear_algebra import one_thread
 from ..registry import PREDICT, register
 from ..results.findings import of_features
 from ..settings import Range
@@ -68,7 +67,6 @@ class KernelShap:
         Range(0, open_low=True),
     ] = None
 
-    @one_thread()
     def explain(self, problem: Problem) -> Explanation:
         """Evaluate pairs of coalitions and solve for phi."""
         size, references = problem.features.size, problem.baseline.count

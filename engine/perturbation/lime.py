@@ -9,7 +9,6 @@ import numpy as np
 
 from ..errors import SettingError
 from ..explanation import Explanation
-from ..linear_algebra import one_thread
 from ..masking.features import TEXT_KINDS
 from ..registry import PREDICT, register
 from ..results.findings import of_features
@@ -109,7 +108,6 @@ class Lime:
         Literal["forward", "lasso", "largest"], "how they are chosen: step by step, lasso path, largest ridge values"
     ] = "forward"
 
-    @one_thread()
     def explain(self, problem: Problem) -> Explanation:
         """Score samples around the input and fit the surrogate to them."""
         size = problem.features.size

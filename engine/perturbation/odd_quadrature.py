@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..linear_algebra import one_thread
 from .coalitions import MANY, even_mass, pairs_of
 from .odd_pairs import BLOCK, unpacked
 from .odd_process_fit import freedom, learnt
@@ -35,7 +34,6 @@ class Estimate:
     errors: np.ndarray
 
 
-@one_thread()
 def estimate(packed: np.ndarray, u: np.ndarray, size: int) -> Estimate:
     """Estimate Shapley values from u (K,) at pairs given by the bits of their coalitions, N being the first.
 

@@ -1,17 +1,18 @@
-"""One thread of BLAS while it is asked for, and then what there was."""
+"""One thread of NumPy's BLAS while methods, metrics and analyses compute, and then what there was."""
 
 import numpy as np
 import pytest
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
-from onnxplain.engine.linear_algebra import one_thread
-from onnxplain.engine.perturbation.odd_pairs import ordered_pairs, unpacked
-from onnxplain.engine.perturbation.odd_quadrature import estimate
+import onnxplain
+from onnxplain.engine.linear_algebra import OF_NUMPY, one_thread
+from onnxplain.engine.perturbation import shapley
 
 
 def counts() -> list[int]:
-    """Return how many threads each loaded BLAS would take now."""
-    return [library["num_threads"] for library in ThreadpoolController().select(user_api="blas").info()]
+    """Return how many threads NumPy's BLAS would take now; SciPy's has its own, and comes later."""
+    found = ThreadpoolController().select(prefix=OF_NUMPY).info()
+    return [library["num_threads"] for library in found if "numpy" in library["filepath"]]
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def three():
     """Give BLAS three threads, whatever the machine."""
     with threadpool_limits(3, user_api="blas"):
         if set(counts()) != {3}:
-            pytest.skip("this BLAS has no threads")
+            pytest.skip("NumPy here has another BLAS")
         yield
 
 
@@ -37,13 +38,22 @@ def test_an_error_inside_gives_the_threads_back():
     assert set(counts()) == {3}
 
 
+@pytest.mark.usefixtures("three")
+def test_a_method_computes_on_one_thread(monkeypatch):
+    seen = []
+    estimate = shapley.estimate
+    monkeypatch.setattr(shapley, "estimate", lambda *args: (seen.extend(counts()), estimate(*args))[1])
+    model = onnxplain.load(onnxplain.models.build("wine-mlp"))
+    onnxplain.explain(model, np.ones((1, 13), np.float32), "shapley", baseline=0, budget=200)
+    assert set(seen) == {1}
+    assert set(counts()) == {3}
+
+
 def test_shapley_values_are_the_same_to_the_last_bit_whatever_the_threads():
-    packed = ordered_pairs(40, 500, np.random.default_rng(0))
-    x = 2.0 * unpacked(packed, 40) - 1
-    u = x @ np.linspace(-1, 1, 40) + 0.3 * np.sin(x[:, :7].sum(axis=1))
+    model = onnxplain.load(onnxplain.models.build("digits-cnn"))
+    digit = str(next(iter(onnxplain.models.samples("digits-cnn"))))
     found = []
     for threads in (1, 4):
         with threadpool_limits(threads, user_api="blas"):
-            found.append(estimate(packed, u, 40))
-    np.testing.assert_array_equal(found[0].values, found[1].values)
-    np.testing.assert_array_equal(found[0].errors, found[1].errors)
+            found.append(onnxplain.explain(model, digit, "shapley", features="grid:4", budget=600).values["image"])
+    np.testing.assert_array_equal(*found)
