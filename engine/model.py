@@ -95,7 +95,9 @@ class Model:
         self._stamps = {path: _stamp(path) for path in file.external}
         self._folder = file.folder
         dropped, self._zipmap = graph.drop_zipmap(file.proto)
-        normal = graph.normalise(dropped, max_ir=runtime.MAX_IR, max_opset=runtime.MAX_OPSET)
+        filled = graph.without_fills(dropped)
+        self.is_respelled = filled is not dropped
+        normal = graph.normalise(filled, max_ir=runtime.MAX_IR, max_opset=runtime.MAX_OPSET)
         wide = graph.widened(normal, file.folder)
         self.is_widened = wide is not normal
         self._proto, self._raw_scores = graph.with_raw_scores(wide)
@@ -220,6 +222,11 @@ class Model:
     def has_loops(self) -> bool:
         """True where the time of a run may depend on values, and not on shapes alone."""
         return graph.has_loops(self._proto)
+
+    @cached_property
+    def is_decided_by_values(self) -> bool:
+        """True where values of the rows choose the branch of an If or end a Loop."""
+        return graph.decided_by_values(self._proto, (i.name for i in self.inputs if i.batch_axis is not None))
 
     @cached_property
     def random_node(self) -> str | None:

@@ -115,7 +115,10 @@ class Variant:
 
     @classmethod
     def prove(cls, model: Model, tensors: tuple[str, ...], feeds: Feeds) -> Variant:
-        """Find how the cut graph takes rows, by running one row, another, and both together."""
+        """Find how the cut graph takes rows, by running one row, another, and both together.
+
+        Where values of rows decide what runs, rows together may run otherwise than alone: they go one by one.
+        """
 
         def cut() -> onnx.ModelProto:
             return graph.tap(model.proto, tensors)
@@ -133,7 +136,7 @@ class Variant:
             whole = min(whole, quickest(lambda: declared._raw(session, feeds)))
         declared.seconds = whole / max(declared.rows, 1)
         declared.axes = tuple(_declared_axis(model, t, v, fixed or 1) for t, v in zip(tensors, first, strict=True))
-        if sizes and second is not first:
+        if sizes and second is not first and not model.is_decided_by_values:
             both = {n: np.concatenate([f, other[n]]) if places[n] is not None else f for n, f in feeds.items()}
             for candidate in (*([] if fixed else [declared]), *declared._freed(places)):
                 found = candidate.proved(declared._single(first), declared._single(second), both)

@@ -24,9 +24,13 @@ RUN_BYTES = 512 << 20  # what the tensors kept for the way back should weigh at 
 
 @dataclass(frozen=True)
 class Layout:
-    """Inputs, the rows that a run must have (0: any number), and what a probe has shown of every fx node."""
+    """Inputs, the rows that a run must have (0: any number), and what a probe has shown of every fx node.
+
+    ``declared`` holds the batch axes that the model states for inputs and outputs, by fx node.
+    """
 
     inputs: tuple[TensorSpec, ...]
+    declared: Mapping[str, int | None]
     rows: int
     device: torch.device
     threads: int
@@ -37,7 +41,8 @@ class Layout:
         one, two = self.probe.one.get(node, ()), self.probe.two.get(node, ())
         if self.rows:
             batched = any(i.batch_axis is not None for i in self.inputs)
-            return 0 if batched and one and one[0] == self.rows else None
+            axis = self.declared.get(node, 0) if batched else None
+            return axis if axis is not None and one[axis : axis + 1] == (self.rows,) else None
         grown = [k for k, (a, b) in enumerate(zip(one, two, strict=False)) if a != b]
         return grown[0] if len(grown) == 1 and (one[grown[0]], two[grown[0]]) == (1, 2) else None
 

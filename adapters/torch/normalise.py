@@ -69,7 +69,7 @@ def flatten(proto: ModelProto, folder: Path | None = None, *, widen: bool = Fals
     that Cast and the like ask for. With ``prune``, nodes that no output needs are left out. Raises ``ModelError`` for a
     graph that is not one.
     """
-    model = graphs.drop_zipmap(proto)[0]
+    model = graphs.with_body_types(graphs.without_fills(graphs.drop_zipmap(proto)[0]))
     functions = {(_plain(f.domain), f.name, f.overload): f for f in model.functions}
     opsets = {_plain(o.domain): int(o.version) for o in model.opset_import}
     walk = _Walk(Context(functions, opsets, Arrays(folder, widen=widen)))

@@ -171,7 +171,8 @@ class Twin:
         names = self.module.meta[NAMES]
         if name in names:
             return str(names[name])
-        if name in self.model.tensor_names:
+        stored = {tensor.name for tensor in self.model.proto.graph.initializer}
+        if name in self.model.tensor_names | stored:
             raise SettingError(f"tensor '{printable(name)}' is constant: it depends on no input")
         raise SettingError(
             f"there is no tensor '{printable(name)}' in this model", tip=nearest(name, self.model.tensor_names)
@@ -282,7 +283,9 @@ class _Built:
 
     def layout(self, model: Model, probe: Probe) -> Layout:
         """Return how rows go through the module."""
-        return Layout(model.inputs, self.rows, self.device, model.threads, probe)
+        names = self.module.meta[NAMES]
+        declared = {names[s.name]: s.batch_axis for s in (*model.outputs, *model.inputs) if s.name in names}
+        return Layout(model.inputs, declared, self.rows, self.device, model.threads, probe)
 
     def _inner(self, model: Model, probe: Probe) -> dict[str, str]:
         """Return the operators of all float tensors that both runtimes know, by name, in graph order."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from .batch import fixed_batch, free_batch
 from .categories import Categories, text_categories
 from .channels import Channels, gated, hidden_channels
+from .control import decided_by_values, with_body_types
 from .embeddings import embedding_rows
 from .equivalent import rewritten, shifted
+from .fills import without_fills
 from .head import class_labels, drop_zipmap, final_activation, logits_tensor, split_scores
 from .normal import normalise
 from .randomise import Layer, layers, randomised
@@ -23,6 +25,7 @@ __all__ = [
     "TensorInfo",
     "check_readable",
     "class_labels",
+    "decided_by_values",
     "drop_zipmap",
     "embedding_rows",
     "final_activation",
@@ -47,5 +50,7 @@ __all__ = [
     "tensors",
     "text_categories",
     "widened",
+    "with_body_types",
     "with_raw_scores",
+    "without_fills",
 ]

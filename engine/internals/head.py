@@ -53,5 +53,5 @@ def _made(model: Model, tensor: str, target: str, feeds: Mapping[str, np.ndarray
             tip="name a later layer with --wrt",
         ) from None
     made = Model(data, ModelSpec(), model.device, model.threads)
-    made.is_widened = model.is_widened
+    made.is_widened, made.is_respelled = model.is_widened, model.is_respelled
     return made

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from onnx import defs
 
 from ..errors import ModelError, nearest
+from ..graph.fills import FILL
 from ..graph.structure import DEFAULT_DOMAINS, node_label, opset_of, quoted, subgraphs
 
 if TYPE_CHECKING:
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
 
 _DOMAINS = frozenset({*DEFAULT_DOMAINS, "ai.onnx.ml", "ai.onnx.training", "com.microsoft"})
 _DOMAIN_FAMILIES = ("ai.onnx.preview", "com.microsoft.")
-# Operators that ONNX Runtime has in the default domain and the standard has not: experiments of early versions.
+# Operators of the default domain that the standard does not have: ONNX Runtime does, or models are rewritten.
 _UNLISTED = frozenset({
     "Affine", "Crop", "DynamicSlice", "GRUUnit", "GivenTensorFill", "ImageScaler", "ParametricSoftplus", "Scale",
-    "ScaledTanh", "SimplifiedLayerNormalization",
+    "ScaledTanh", "SimplifiedLayerNormalization", FILL,
 })  # fmt: skip
 LARGEST_INLINED = 1_000_000  # nodes, once every call of a function is replaced by its body
 

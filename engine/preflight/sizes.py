@@ -101,6 +101,9 @@ def _extent(node: NodeProto, known: dict[str, Extent], stored: dict[str, TensorP
             value = attribute_of(node, "value")
             dims = _whole(numbers(0))
             bits = _element_bits(value.data_type, node_label(node)) if isinstance(value, TensorProto) else 32
+        case "ConstantFill":
+            listed = numbers(0) if attribute_of(node, "input_as_shape", 0) else attribute_of(node, "shape", None)
+            dims = None if listed is None else _whole([*listed, *attribute_of(node, "extra_shape", ())])
         case "RandomNormal" | "RandomUniform":
             dims = tuple(attribute_of(node, "shape", ()))
         case "Range":

@@ -15,7 +15,14 @@ def remarks(problem: Problem) -> tuple[str, ...]:
     """Return notes on a problem that do not depend on the method; those on the baseline where it was looked at."""
     used = vars(problem).get("baseline")
     baseline = used.note if isinstance(used, Baseline) else ""
-    found = [*problem.sample.notes, baseline, _labels(problem), _chance(problem), _precision(problem)]
+    found = [
+        *problem.sample.notes,
+        baseline,
+        _labels(problem),
+        _chance(problem),
+        _precision(problem),
+        _spelling(problem),
+    ]
     return tuple(note for note in found if note)
 
 
@@ -39,3 +46,10 @@ def _chance(problem: Problem) -> str:
 def _precision(problem: Problem) -> str:
     """Say where a model computes in numbers that ONNX Runtime does not compute in."""
     return "the model computes in bfloat16; here it is computed in float32" if problem.model.is_widened else ""
+
+
+def _spelling(problem: Problem) -> str:
+    """Say where a model holds an operator that ONNX Runtime does not have."""
+    if not problem.model.is_respelled:
+        return ""
+    return "the model holds ConstantFill, which ONNX Runtime does not have; here it is computed by Expand"

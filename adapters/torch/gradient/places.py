@@ -6,7 +6,7 @@ import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ....engine.errors import CapabilityError, printable
+from ....engine.errors import CapabilityError, SettingError, printable
 from ....engine.rows import has_rows
 from ..convert import NAMES
 from ..kept import kept
@@ -88,10 +88,14 @@ def _of_inputs(twin: Twin, problem: Problem) -> Places:
     fx_names, probe = twin.module.meta[NAMES], twin.layout.probe
     onnx_names = {fx_name: onnx for onnx, fx_name in fx_names.items()}
     needed = before(twin.module, [fx_names[problem.target.tensor]]) if problem.target.tensor in fx_names else set()
-    inputs = [i.name for i in problem.model.inputs if has_rows(i.name, problem.model.inputs)]
+    rowed = {i.name: has_rows(i.name, problem.model.inputs) for i in problem.model.inputs}
+    inputs = [name for name, has in rowed.items() if has]
+    shared = [n for n, has in rowed.items() if not has and fx_names.get(n) in needed and probe.is_float(fx_names[n])]
+    if not inputs:
+        raise SettingError("no input has rows of its own", tip="name the input that is to be explained with --wrt")
     names: list[str] = []
     unrelated: list[str] = []
-    notes: list[str] = []
+    notes = [f"input '{printable(n)}' is the same for all rows: it is left out (--wrt explains it)" for n in shared]
     codes: dict[str, str] = {}
     for name in inputs:
         start = fx_names.get(name, "")

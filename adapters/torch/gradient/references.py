@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ....engine.errors import SettingError
+from ....engine.errors import SettingError, printable
 from ....engine.rows import has_rows
 
 if TYPE_CHECKING:
@@ -53,6 +53,11 @@ def references_of(slopes: Slopes) -> References:
     if any(b.weights is not None for b in baselines):
         raise SettingError(
             "gradient methods count all references alike; this baseline weighs them", tip="use 'background:10'"
+        )
+    for name in rows.shared:
+        raise SettingError(
+            f"no baseline stands in for input '{printable(name)}', which all rows share",
+            tip="use saliency or input-x-gradient, which need no baseline",
         )
     owners = torch.tensor([k for k, b in enumerate(baselines) for _ in range(b.count)], device=slopes.everyone.device)
     names = [spec.name for spec in rows.inputs]

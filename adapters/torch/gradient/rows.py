@@ -47,11 +47,18 @@ class Rows:
         }
 
     def at_places(self, feeds: Values) -> Values:
-        """Return the explained tensors for rows of inputs."""
+        """Return the explained tensors for rows of inputs; an input that all rows share gets a row for each problem."""
         inner = self.places.entered
         arrays = {n: v.cpu().numpy() for n, v in feeds.items()} if inner else {}
         made = dict(zip(inner, self.twin.values(arrays, inner), strict=True)) if inner else {}
-        return {n: self.tensor(made[n]) if n in made else feeds[n] for n in self.places.names}
+        shared = {n: feeds[n].expand(len(self.problems), *feeds[n].shape) for n in self.shared}
+        return {n: self.tensor(made[n]) if n in made else shared.get(n, feeds[n]) for n in self.places.names}
+
+    @property
+    def shared(self) -> frozenset[str]:
+        """The explained inputs that all rows share."""
+        listed = (spec.name for spec in self.inputs if spec.name in self.places.names)
+        return frozenset(name for name in listed if not has_rows(name, self.inputs))
 
     def arguments(self, points: Values, owners: torch.Tensor) -> list[torch.Tensor]:
         """Return what a part takes (see ``places.part_of``) for rows of the explained tensors (B, ...)."""
@@ -89,7 +96,7 @@ class Rows:
 
     def _argument(self, spec: TensorSpec, points: Values, owners: torch.Tensor) -> torch.Tensor:
         if not has_rows(spec.name, self.inputs):
-            return self.feeds[spec.name]
+            return points[spec.name][0] if spec.name in self.shared else self.feeds[spec.name]
         rows = points[spec.name] if spec.name in self.places.names else self.feeds[spec.name][owners]
         return self._placed(rows, spec.batch_axis)
 

@@ -14,6 +14,7 @@ from ....engine.errors import ModelError, printable
 from ....engine.explanation import Explanation
 from ....engine.problem import Problem
 from ....engine.rows import has_rows
+from ..convert import SOURCES
 from ..nonfinite import TIP, nonfinite
 from ..twin import Twin, twin
 from .places import Places, part_of, places_of
@@ -31,6 +32,7 @@ __all__ = ["MOST_TOGETHER", "TOGETHER_BYTES", "Shifted", "Slopes", "Step", "Valu
 
 TOGETHER_BYTES = 32 << 20  # of the inputs of problems that are solved together
 MOST_TOGETHER = 1024
+_FLAT = frozenset({"Ceil", "Floor", "Round", "Sign"})  # operators whose gradient is zero wherever they have one
 
 
 @dataclass(frozen=True)
@@ -219,7 +221,7 @@ class Slopes:
                     gap=total - (known[k] - base) if complete and base is not None else None,
                     standard_error=None if errors is None else self._arrays(errors, k, problem),
                     evaluations=evaluations,
-                    notes=(*self.places.notes, *(notes[k] if notes is not None else ())),
+                    notes=(*self.places.notes, *(notes[k] if notes is not None else ()), *self._nothing(own)),
                     sample=problem.sample,
                     manifest={"twin_difference": self.twin.difference, "torch": torch.__version__},
                 )
@@ -227,7 +229,8 @@ class Slopes:
         return made
 
     def _arrays(self, values: Values, k: int, problem: Problem) -> dict[str, np.ndarray]:
-        found = {n: v[k : k + 1].double().cpu().numpy() for n, v in values.items()}
+        shared = self.rows.shared
+        found = {n: (v[k] if n in shared else v[k : k + 1]).double().cpu().numpy() for n, v in values.items()}
         for name, array in found.items():
             if not np.isfinite(array).all():
                 raise ModelError(
@@ -236,6 +239,14 @@ class Slopes:
                 )
         zeros = {n: np.zeros(problem.sample.feeds[n].shape) for n in self.places.unrelated}
         return found | zeros
+
+    def _nothing(self, values: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+        """Say where nothing is found, and which operators on the way have no slope, as in rounding."""
+        if any(array.any() for array in values.values()):
+            return ()
+        flat = dict.fromkeys(n.op_type for n in self._part.meta[SOURCES].values() if n.op_type in _FLAT)
+        reason = f": {', '.join(flat)} on the way to the target has no slope" if flat else ""
+        return (f"every value is zero{reason}",)
 
     @property
     def _part(self) -> fx.GraphModule:

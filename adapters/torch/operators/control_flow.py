@@ -8,9 +8,12 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from onnx import TensorProto, helper
 from torch import nn
 
+from ..dtypes import to_tensor
 from .registry import Converted, converter, function_module
 
 if TYPE_CHECKING:
@@ -75,6 +78,13 @@ class Repeat(nn.Module):
         self.body = body
         self.node = node
         self.carried = carried
+        own = node.attributes["body"]
+        self.collected = len(own.graph.output) - 1 - carried
+        for place, value in enumerate(own.graph.output[1 + carried :]):
+            kind = value.type.tensor_type
+            dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type or TensorProto.FLOAT)
+            empty = np.empty([0, *(max(d.dim_value, 0) for d in kind.shape.dim)], dtype)
+            self.register_buffer(f"nothing{place}", to_tensor(own.context.arrays.adapted(empty)))
 
     def forward(
         self, trips: torch.Tensor | None, condition: torch.Tensor | None, *rest: torch.Tensor
@@ -91,9 +101,12 @@ class Repeat(nn.Module):
             results = as_tuple(self.body(torch.tensor(step, device=device), going, *state, *captured))
             going, state = results[0], results[1 : 1 + self.carried]
             collected.append(results[1 + self.carried :])
-        if not collected and len(self.node.outputs) > self.carried:
-            raise self.node.refusal("number of steps", 0)
-        return as_listed((*state, *(torch.stack(values) for values in zip(*collected, strict=True))), self.node)
+        stacks = [torch.stack(values) for values in zip(*collected, strict=True)]
+        return as_listed((*state, *(stacks if collected else self._nothing())), self.node)
+
+    def _nothing(self) -> list[torch.Tensor]:
+        """Return what no step has collected; lengths that the graph does not tell are 0, as in ONNX Runtime."""
+        return [self.get_buffer(f"nothing{place}") for place in range(self.collected)]
 
 
 @converter("Loop")
@@ -144,20 +157,32 @@ class Sweep(nn.Module):
             results = as_tuple(self.body(*state, *elements, *captured))
             state = results[: self.states]
             collected.append(results[self.states :])
+        if not collected:
+            raise self.node.refusal("number of slices", 0)
         stacks = []
         for values, axis, backward in zip(zip(*collected, strict=True), self.out_axes, self.out_backward, strict=True):
             stacks.append(torch.stack(values[::-1] if backward else values, axis))
         return (*state, *stacks)
 
 
-class BatchedSweep(Sweep):
+class BatchedSweep(nn.Module):
     """Scan as it was in opset 8: all states and scanned inputs have a batch axis first, and rows run one by one."""
 
-    def swept(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Run each row; the axis that is scanned follows the batch axis."""
-        own = self.states + self.scanned
-        rows = [Sweep.swept(self, *row, *tensors[own:]) for row in zip(*tensors[:own], strict=True)]
-        return tuple(torch.stack(values) for values in zip(*rows, strict=True))
+    def __init__(self, sweep: Sweep) -> None:
+        super().__init__()
+        self.sweep = sweep
+
+    def forward(self, lengths: torch.Tensor | None, *tensors: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
+        """Run each row over as many slices as ``lengths`` says; zeros stand for what later ones would give."""
+        states, own = self.sweep.states, self.sweep.states + self.sweep.scanned
+        rows = []
+        for place, row in enumerate(zip(*tensors[:own], strict=True)):
+            longest = row[states].shape[0]
+            length = longest if lengths is None else int(lengths[place])
+            made = self.sweep.swept(*row[:states], *(x[:length] for x in row[states:]), *tensors[own:])
+            behind = [(0, 0) * (stack.ndim - 1) + (0, longest - length) for stack in made[states:]]
+            rows.append((*made[:states], *map(nn.functional.pad, made[states:], behind)))
+        return as_listed(tuple(torch.stack(values) for values in zip(*rows, strict=True)), self.sweep.node)
 
 
 @converter("Scan", since=9)
@@ -172,12 +197,10 @@ def scan(node: Node) -> Converted:
 @converter("Scan", until=8)
 def batched_scan(node: Node) -> Converted:
     """Run a graph over the slices of each row of its inputs."""
-    if node.given(0):
-        raise node.refusal("input", "sequence_lens")
     body, captured = inner(node, "body")
     first, scanned = node.attributes["body"].first, node.attributes["num_scan_inputs"]
-    sweep = BatchedSweep(body, node, first - 1 - scanned, scanned)
-    return function_module(sweep, node, takes=[*range(1, first), *captured])
+    sweep = Sweep(body, node, first - 1 - scanned, scanned)
+    return function_module(BatchedSweep(sweep), node, takes=[*range(first), *captured])
 
 
 class Each(nn.Module):

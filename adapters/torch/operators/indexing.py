@@ -39,7 +39,7 @@ def gather_nd(node: Node) -> Converted:
         numbers = row_numbers(indices, named).reshape(batch, math.prod(indices.shape[batch_dims:-1]))
         numbers = numbers + torch.arange(batch, device=data.device).unsqueeze(1) * math.prod(named)
         rows = data.reshape(batch * math.prod(named), math.prod(rest))
-        return rows.index_select(0, numbers.reshape(-1)).reshape(*indices.shape[:-1], *rest)
+        return rows.index_select(0, numbers.reshape(-1)).reshape((*indices.shape[:-1], *rest))
 
     return function_module(through_int64(read), node)
 

@@ -43,7 +43,7 @@ def aligned(fn: Callable[..., torch.Tensor], node: Node) -> Callable[..., torch.
 
     def lined_up(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         first = axis % a.ndim
-        return fn(a, b.reshape(*b.shape, *(1,) * (a.ndim - first - b.ndim)))
+        return fn(a, b.reshape((*b.shape, *(1,) * (a.ndim - first - b.ndim))))
 
     return lined_up
 

@@ -68,7 +68,7 @@ def transpose(node: Node) -> Converted:
     """Axes in another order; reversed where none is given."""
     order = node.attributes.get("perm")
     if order is None:
-        return function_module(lambda x: x.permute(*reversed(range(x.dim()))), node)
+        return function_module(lambda x: x.permute(tuple(reversed(range(x.dim())))), node)
     return function_module(lambda x: x.permute(order), node)
 
 
@@ -248,7 +248,7 @@ def gather(node: Node) -> Converted:
     def apply(x: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
         at = axis % x.dim()
         flat = places.reshape(-1) if settled else counted(places.reshape(-1), x.shape[at])
-        return x.index_select(at, flat).reshape(*x.shape[:at], *places.shape, *x.shape[at + 1 :])
+        return x.index_select(at, flat).reshape((*x.shape[:at], *places.shape, *x.shape[at + 1 :]))
 
     return function_module(apply, node)
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _EXACT = ("Relu", "Clip")  # for which the papers were written
 _NAMED = 4
+_CLOSED = ("If", "Loop", "RNN", "Scan", "SequenceMap")  # operators that may hold activations
 
 
 def rectified(problems: Sequence[Problem], name: str, *, guided: bool) -> list[Explanation]:
@@ -37,7 +38,10 @@ def _notes(flow: Flow) -> tuple[str, ...]:
         notes.append(f"made for ReLU; activations here are {_listed(like)}, of which the positive gradient is kept too")
     if other:
         notes.append(f"activations that are not like ReLU keep their gradient: {_listed(other)}")
-    if not forms:
+    closed = {form: tensor for tensor, _, form, _ in flow.nodes if form in _CLOSED}
+    if closed:
+        notes.append(f"activations inside of other operators keep their gradient: {_listed(closed)}")
+    if not forms and not closed:
         notes.append("there is no activation between the values and the target: this is the plain gradient")
     return tuple(notes)
 

@@ -122,3 +122,46 @@ def test_a_branch_is_read_after_what_it_takes_from_outside():
         helper.make_node("Exp", ["x"], ["h"]),
     ]
     assert [n.op_type for n in in_order(nodes)][-1] == "If"
+
+
+def test_a_loop_in_a_function_may_hand_on_what_it_was_given():
+    """The inliner of onnx loses such outputs; ONNX Runtime itself takes the file."""
+    body = helper.make_graph(
+        [helper.make_node("Mul", ["carried", "factor"], ["next"])],
+        "body",
+        [
+            helper.make_tensor_value_info("step", TensorProto.INT64, []),
+            helper.make_tensor_value_info("going", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("carried", FLOAT, None),
+        ],
+        [
+            helper.make_tensor_value_info("going", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("next", FLOAT, None),
+        ],
+    )
+    inside = [
+        helper.make_node("Constant", [], ["three"], value_int=3),
+        helper.make_node("Loop", ["three", "", "a"], ["b"], body=body),
+    ]
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+    function = helper.make_function("own", "Power", ["a", "factor"], ["b"], inside, opsets[:1])
+    graph_proto = helper.make_graph(
+        [
+            helper.make_node("Power", ["x", "x"], ["y"], domain="own"),
+            helper.make_node("Power", ["y", "x"], ["z"], domain="own"),
+        ],
+        "twice",
+        [helper.make_tensor_value_info("x", FLOAT, [2])],
+        [helper.make_tensor_value_info("z", FLOAT, [2])],
+    )
+    proto = helper.make_model(graph_proto, opset_imports=opsets, functions=[function], ir_version=8)
+    with unchanged(proto):
+        normalised = graph.normalise(proto)
+    assert run(normalised, {"x": np.array([2, 3], np.float32)})[0].tolist() == [2**7, 3**7]
+
+
+def test_an_output_that_is_listed_twice_is_listed_once():
+    proto = classifier()
+    names = graph.output_names(proto)
+    proto.graph.output.add().CopyFrom(proto.graph.output[0])
+    assert graph.output_names(graph.normalise(proto)) == names

@@ -220,6 +220,36 @@ def test_what_is_not_maskable_stays_as_it_is():
     assert found[1].values.keys() == {"x"}
 
 
+@pytest.mark.parametrize(("axes", "slope"), [([], 4), ([2], [0, 4]), ([1, 2], [[0, 4]])])
+def test_an_input_that_all_rows_share_is_explained_where_it_is_named(axes, slope):
+    nodes = [helper.make_node("Mul", ["x", "factor"], ["y"])]
+    model = loaded(model_of(nodes, {"x": (FLOAT, ["b", 2]), "factor": (FLOAT, axes)}, {"y": (FLOAT, ["b", 2])}))
+    feeds = {"x": np.float32([[3, 4]]), "factor": np.full(axes, 5, np.float32)}
+    (note,) = Saliency().explain(problem_of(model, feeds, "1")).notes
+    assert "input 'factor' is the same for all rows" in note
+    for method, times in ((Saliency(), 1), (InputXGradient(), 5)):
+        found = method.explain(problem_of(model, feeds, "1", wrt="factor"))
+        assert found.values["factor"].tolist() == np.multiply(times, slope).tolist()
+    with pytest.raises(SettingError, match="no baseline stands in for input 'factor'"):
+        IntegratedGradients().explain(problem_of(model, feeds, "1", wrt="factor"))
+
+
+def test_a_model_of_nothing_but_a_scalar_asks_for_its_name():
+    model = loaded(model_of([helper.make_node("Sin", ["x"], ["y"])], {"x": (FLOAT, [])}, {"y": (FLOAT, [])}))
+    feeds = {"x": np.array(0.3, np.float32)}
+    with pytest.raises(SettingError, match="no input has rows of its own"):
+        Saliency().explain(problem_of(model, feeds, "y"))
+    found = Saliency().explain(problem_of(model, feeds, "y", wrt="x"))
+    np.testing.assert_allclose(found.values["x"], np.cos(0.3), rtol=1e-6)
+
+
+def test_rounding_that_leaves_no_slope_is_named():
+    nodes = [helper.make_node("Round", ["x"], ["r"]), helper.make_node("Mul", ["r", "r"], ["y"])]
+    model = loaded(model_of(nodes, {"x": (FLOAT, ["b", 2])}, {"y": (FLOAT, ["b", 2])}))
+    found = Saliency().explain(problem_of(model, {"x": np.float32([[1.2, 2.7]])}, "1"))
+    assert found.notes == ("every value is zero: Round on the way to the target has no slope",)
+
+
 def test_unknown_and_unrelated_tensors_are_refused():
     x = {"x": np.zeros((1, 5))}
     with pytest.raises(SettingError, match="no tensor 'hh'"):

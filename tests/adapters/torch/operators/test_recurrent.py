@@ -3,10 +3,13 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 
+import onnxplain
 from onnxplain.adapters.torch import convert
 from onnxplain.adapters.torch.operators.recurrent_fused import FusedLayer
 from onnxplain.engine.errors import CapabilityError
+from onnxplain.engine.model import load
 from single_nodes import by_reference, by_runtime, by_twin, has_true_gradients, single_node
 
 STEPS, ROWS, WIDTH, HIDDEN = 4, 3, 2, 3
@@ -162,3 +165,49 @@ def test_an_activation_that_onnx_does_not_define_is_refused():
     model = single_node("RNN", inputs_of("RNN", full=False), opset=14, hidden_size=HIDDEN, activations=["Cube"])
     with pytest.raises(CapabilityError, match="RNN with activations = Cube"):
         convert(model)
+
+
+@pytest.mark.parametrize("opset", [7, 8])
+def test_an_lstm_whose_states_are_filled_is_explained_as_torchs_own(opset):
+    torch.manual_seed(0)
+    lstm = torch.nn.LSTM(3, 4).double()
+    gates = [0, 3, 1, 2]  # torch: input, forget, cell, output; ONNX: input, output, forget, cell
+
+    def stored(*names):
+        parts = [getattr(lstm, name).detach().numpy().reshape(4, 4, -1)[gates].reshape(16, -1) for name in names]
+        return np.concatenate(parts).astype(np.float32)
+
+    weights = {
+        "W": stored("weight_ih_l0")[None],
+        "R": stored("weight_hh_l0")[None],
+        "B": stored("bias_ih_l0", "bias_hh_l0").reshape(1, -1),
+        "directions": np.array([1]),
+        "hidden": np.array([4]),
+        "batch_axis": np.array(1),
+        "first": np.array([0]),
+    }
+    node = helper.make_node
+    graph = helper.make_graph(
+        [
+            node("Shape", ["x"], ["shape"]),
+            node("Gather", ["shape", "batch_axis"], ["batch"]),
+            node("Unsqueeze", ["batch"], ["batches"], axes=[0]),
+            node("Concat", ["directions", "batches", "hidden"], ["state_shape"], axis=0),
+            node("ConstantFill", ["state_shape"], ["state"], input_as_shape=1),
+            node("LSTM", ["x", "W", "R", "B", "", "state", "state"], ["", "last"], hidden_size=4),
+            node("Squeeze", ["last"], ["y"], axes=[0]),
+        ],
+        "lstm",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [5, "batch", 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 4])],
+        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=3)
+    x = normal(5, 1, 3)
+    given = torch.tensor(x, dtype=torch.float64, requires_grad=True)
+    last = lstm(given)[1][0][0]
+    last[0, 2].backward()
+    torch.testing.assert_close(convert(proto)(torch.tensor(x)).double(), last.detach(), rtol=1e-5, atol=1e-6)
+    result = onnxplain.explain(load(proto.SerializeToString()), x, "saliency", target="2")
+    np.testing.assert_allclose(result.values["x"].reshape(5, 3), given.grad[:, 0].numpy(), rtol=1e-5, atol=1e-7)
+    assert any("ConstantFill" in note for note in result.notes)

@@ -35,3 +35,17 @@ def test_slices_count_as_in_onnx_runtime(start, end, step, expected, constant):
 def test_the_gradient_passes_slices_that_count_down():
     inputs = [X, np.array([-9, 9]), np.array([-9, -9]), np.array([1, 2]), np.array([-1, -2])]
     assert has_true_gradients("Slice", inputs, opset=13, constant=[1, 2, 3, 4])
+
+
+@pytest.mark.parametrize(
+    ("op_type", "inputs", "attributes"),
+    [
+        ("Gather", [np.float32([1, 2]), np.array(1)], {}),
+        ("GatherND", [np.float32([[1, 2], [3, 4]]), np.array([1, 0])], {}),
+        ("Transpose", [np.array(3, np.float32)], {}),
+    ],
+)
+def test_results_without_an_axis_are_numbers(op_type, inputs, attributes):
+    model = single_node(op_type, inputs, opset=17, **attributes)
+    found, wanted = by_twin(model, inputs)[0], by_runtime(model, inputs)[0]
+    assert (found.shape, float(found)) == ((), float(wanted))

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from onnx import helper
+from onnx import TensorProto, helper
 
 torch = pytest.importorskip("torch")
 
 import onnxplain  # noqa: E402  # after the check that torch is there
 from oracles import graphs  # noqa: E402
 from relevance_problems import CLOSE, N1, dense, gemm, loaded_bytes, network  # noqa: E402
+from small_graphs import model_of  # noqa: E402
 
 A = np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4)
 ONES = np.ones((1, 1, 4, 4), np.float32)
@@ -29,6 +30,18 @@ def test_rectified_gradients_of_a_small_convolution(method, expected):
     found = onnxplain.explain(loaded_bytes(graphs.cv()), A, method, target="relu2[0]")
     np.testing.assert_allclose(found.values["image"][0, 0], expected)
     assert found.notes == ()
+
+
+@pytest.mark.parametrize("method", ["guided-backprop", "deconvnet"])
+def test_activations_inside_of_a_recurrent_node_are_told(method):
+    """``h = relu(2 x - h')`` over two steps: the gradient of the last h goes back as it is."""
+    weights = {"W": np.full((1, 1, 1), 2, np.float32), "R": np.full((1, 1, 1), -1, np.float32)}
+    rnn = helper.make_node("RNN", ["x", "W", "R"], ["", "last"], hidden_size=1, activations=["Relu"])
+    ends = {"x": (TensorProto.FLOAT, [2, "n", 1])}, {"last": (TensorProto.FLOAT, [1, "n", 1])}
+    model = onnxplain.load(model_of([rnn], *ends, weights).SerializeToString())
+    found = onnxplain.explain(model, np.float32([[[1]], [[3]]]), method, target="last[0,0]")
+    assert found.values["x"].ravel().tolist() == [-2, 2]
+    assert found.notes == ("activations inside of other operators keep their gradient: RNN (such as 'last')",)
 
 
 def test_guided_backprop_of_two_inputs():
