@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
 import textwrap
@@ -58,12 +59,12 @@ class Outcome:
             "gates": [verdict.to_json() for verdict in verdicts],
             "errors": [failure.to_json() for failure in self.failures],
         }
-        is_judged = any(score.method not in controls for score in scores)
-        writes = is_judged and request.output is not None
+        own = [score for score in scores if score.method not in controls]
+        writes = bool(own) and request.output is not None
         files = self._write(Path(request.output or ""), document, scores, verdicts) if writes else []
         if request.json:
             print_json({**document, "files": [str(file) for file in files]})
-        elif is_judged:
+        elif own:
             click.echo("\n".join(shown(scores, controls)))
             if verdicts:
                 rows = [(v.gate, v.method, v.outcome, v.why) for v in verdicts]
@@ -73,9 +74,10 @@ class Outcome:
         _tell(self.failures)
         if any(verdict.outcome == FAILED for verdict in verdicts):
             return DIFFERS
-        if not is_judged:
+        if not own:
             return REFUSED
         is_open = self.failures or any(verdict.outcome != PASSED for verdict in verdicts)
+        is_open = is_open or any(math.isnan(score.value) for score in own)
         return INCOMPLETE if is_open else DONE
 
     def _write(

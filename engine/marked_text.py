@@ -78,13 +78,22 @@ def _marked(explanation: Explanation, split: SplitText) -> list[Mark] | None:
         if max(groups) >= len(explanation.feature_values):
             return None
         return list(_marks(split.spans, groups, explanation.feature_values, explanation.feature_errors))
-    per_token = _per_token(explanation, split)
-    if per_token is None:
+    found = per_word(explanation, split)
+    return None if found is None else list(_marks(split.spans, *found, None))
+
+
+def per_word(explanation: Explanation, split: SplitText) -> tuple[list[int], np.ndarray] | None:
+    """Return which word each token is of (-1: none), and a value per word: the sum over its tokens.
+
+    None where the explanation has no array with a value, or a vector of values, per token.
+    """
+    found = _per_token(explanation, split)
+    if found is None:
         return None
     groups = grouped(split.spans, words_in(split.text))
     values = np.zeros(max(groups) + 1)
-    np.add.at(values, [g for g in groups if g >= 0], [v for v, g in zip(per_token, groups, strict=True) if g >= 0])
-    return list(_marks(split.spans, groups, values, None))
+    np.add.at(values, [g for g in groups if g >= 0], [v for v, g in zip(found, groups, strict=True) if g >= 0])
+    return groups, values
 
 
 def _per_token(explanation: Explanation, split: SplitText) -> np.ndarray | None:

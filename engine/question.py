@@ -32,6 +32,13 @@ if TYPE_CHECKING:
 AT_ONCE = 64  # samples that are handed to a method at a time
 
 
+def checked_seed(seed: Any) -> int:
+    """Return a seed as an int; ``SettingError`` where it is no whole number from 0 on."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise SettingError(f"seed must be a whole number from 0 on, not {printable(repr(seed))[:80]}")
+    return int(seed)
+
+
 @dataclass(frozen=True)
 class Question:
     """A method with its settings, a target, and what else an explanation depends on beside the sample."""
@@ -60,9 +67,7 @@ class Question:
         plugin = registry.find(method, "explainer")
         explainer = settings.build(plugin.factory, dict(given or {}), method)
         check_capability(plugin, wrt, model)
-        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-            raise SettingError(f"seed must be a whole number from 0 on, not {printable(repr(seed))[:80]}")
-        return cls(model, plugin, explainer, target, wrt, int(seed), progress or Silence(), given or {})
+        return cls(model, plugin, explainer, target, wrt, checked_seed(seed), progress or Silence(), given or {})
 
     def answers(self, samples: Sequence[Sample], refused: Refused | None = None) -> list[Explanation]:
         """Explain samples one after the other, or those of equal shapes at once where the method can.

@@ -42,6 +42,7 @@ BRIEF = 2e-4  # seconds of a run: waking another thread and waiting for it takes
 BRIEF_ALONE = 2e-3  # seconds of a run while which there is nothing else to do
 MAX_IR = 13
 MAX_OPSET = 26
+CHECK_PROVIDER = "check the provider's libraries (onnxplain doctor) and options, or run with --device cpu"
 STOP_SPINNING = "session.force_spinning_stop"  # threads that look for work after a run keep the cores from others
 EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 # A signature in C++, as compilers spell it: result, name, arguments.
@@ -316,6 +317,35 @@ def cores(threads: int | None = None) -> int:
 
 
 def _open(proto: bytes, folder: Path | None, device: Device, threads: int, *, optimise: bool) -> ort.InferenceSession:
+    options = _options(folder, threads, optimise=optimise)
+    if not device.is_cpu:
+        ort.set_default_logger_severity(FATAL_ONLY)
+        if device.memory == "cuda" and hasattr(ort, "preload_dlls"):
+            with contextlib.redirect_stdout(io.StringIO()):  # it prints which libraries are missing; see below
+                ort.preload_dlls()
+    wanted = _provider_name(device.providers[0])
+    try:
+        # its own fallback would print the reason on stdout, and take the CPU
+        session = ort.InferenceSession(proto, options, providers=list(device.providers), enable_fallback=0)
+    except (RuntimeError, ValueError) as error:
+        raise CapabilityError(f"{wanted} does not start here", where=_reason(error), tip=CHECK_PROVIDER) from None
+    except _ort_errors.RuntimeException:
+        if optimise:
+            raise
+        raise ModelError("ONNX Runtime fails to open the model, also without optimisation") from None
+    except RUNTIME_ERRORS as error:
+        raise _unopened(error, wanted) from None
+    finally:
+        if not device.is_cpu:
+            ort.set_default_logger_severity(2)
+    if session.get_providers()[0] != wanted:
+        raise CapabilityError(
+            f"{wanted} does not start here; ONNX Runtime fell back to {session.get_providers()[0]}", tip=CHECK_PROVIDER
+        )
+    return session
+
+
+def _options(folder: Path | None, threads: int, *, optimise: bool) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.log_severity_level = FATAL_ONLY
     options.intra_op_num_threads = threads
@@ -326,29 +356,7 @@ def _open(proto: bytes, folder: Path | None, device: Device, threads: int, *, op
     if folder is not None:
         # UTF-8, whatever the encoding of the locale: where Python could not decode a name, its bytes are in it
         options.add_session_config_entry(EXTERNAL_FOLDER, os.fsencode(folder).decode("utf-8", "replace"))
-    if not device.is_cpu:
-        ort.set_default_logger_severity(FATAL_ONLY)
-        if device.memory == "cuda" and hasattr(ort, "preload_dlls"):
-            with contextlib.redirect_stdout(io.StringIO()):  # it prints which libraries are missing; see below
-                ort.preload_dlls()
-    try:
-        session = ort.InferenceSession(proto, options, providers=list(device.providers))
-    except _ort_errors.RuntimeException:
-        if optimise:
-            raise
-        raise ModelError("ONNX Runtime fails to open the model, also without optimisation") from None
-    except RUNTIME_ERRORS as error:
-        raise _unopened(error) from None
-    finally:
-        if not device.is_cpu:
-            ort.set_default_logger_severity(2)
-    wanted = _provider_name(device.providers[0])
-    if session.get_providers()[0] != wanted:
-        raise CapabilityError(
-            f"{wanted} does not start here; ONNX Runtime fell back to {session.get_providers()[0]}",
-            tip="check the CUDA and cuDNN libraries (onnxplain doctor), or run with --device cpu",
-        )
-    return session
+    return options
 
 
 def _provider_name(provider: Provider) -> str:
@@ -359,6 +367,7 @@ def _reason(error: Exception) -> str:
     """Return ONNX Runtime's message on one line, without its prefixes, source paths and signatures of functions."""
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error).strip())
     text = " ".join(re.split(r"Stacktrace:|Please fix either", text)[0].split())
+    text = re.sub(r"^Exception during initialization: |Exception from \S+:\d+: ", "", text)
     failing = re.match(r"Non-zero status code returned while running (\S+) node\. Name:'(.*?)' Status Message: ", text)
     if failing is None:
         return printable(_without_source(text))[:300]
@@ -367,7 +376,7 @@ def _reason(error: Exception) -> str:
 
 
 def _without_source(text: str) -> str:
-    """Drop ``/path/file.cc:12 void Class::function(int) condition was false.`` from the start of a message."""
+    """Drop ``/path/file.cc:12 void Class::function(int) condition was false.`` from the start, also several times."""
     place = re.match(r"(\S+\.(?:cc|cpp|cu|cuh|h|hpp)):\d+ ", text)
     if place is None:
         return text
@@ -375,10 +384,10 @@ def _without_source(text: str) -> str:
     if " was false. " in rest:
         return rest.partition(" was false. ")[2]
     signature = _SIGNATURE.match(rest) if re.search(r"[/\\]", place[1]) else None
-    return rest[signature.end() :] if signature else rest.partition(" ")[2]
+    return _without_source(rest[signature.end() :] if signature else rest.partition(" ")[2])
 
 
-def _unopened(error: Exception) -> ModelError:
+def _unopened(error: Exception, provider: str) -> ModelError:
     kind, reason = type(error).__name__, _reason(error)
     missing = re.search(r"(?:for the node |is not a registered function/op|No [Oo]p registered for )(\S*)", reason)
     if kind == "NotImplemented" or missing or "opset" in reason.lower():
@@ -387,7 +396,8 @@ def _unopened(error: Exception) -> ModelError:
             where=reason,
             tip="a newer onnxruntime may know it: pip install -U onnxruntime (or onnxruntime-gpu)",
         )
-    return ModelError("ONNX Runtime cannot open the model", where=reason)
+    on = "" if provider == "CPUExecutionProvider" else f" on {provider}"
+    return ModelError(f"ONNX Runtime cannot open the model{on}", where=reason)
 
 
 def _translated(error: Exception) -> ModelError | InputError:

@@ -13,13 +13,14 @@ import numpy as np
 
 from ..errors import CapabilityError, OnnxplainError
 from ..memory import Memories
+from ..metrics.answers import Answers, parts_of
 from ..metrics.chosen import measured
 from ..metrics.masks import check_mask, mask_for
 from ..metrics.score import Reading, Score, undefined
 from ..results.manifest import Recipe
 from ..settings import plain
 from .journal import Identity
-from .maker import CONTROLS, Maker, Saved, control, has_picture, written
+from .maker import CONTROLS, Maker, Saved, control, has_picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -258,14 +259,14 @@ class _Trials:
         self._mask = mask
         self._progress = progress
         self._made: dict[str, Trial | OnnxplainError] = {}
-        self._memories = Memories()
+        self._memories, self._answers = Memories(), Answers()
 
     def of(self, name: str) -> Trial:
         """Return the trial of a method; raises what its making raised, each time it is asked for."""
         if name not in self._made:
             try:
                 made = self._comparison.trial(name, self.sample, self._mask, self._progress)
-                self._made[name] = dataclasses.replace(made, memories=self._memories)
+                self._made[name] = dataclasses.replace(made, memories=self._memories, answers=self._answers)
             except OnnxplainError as error:
                 self._made[name] = error
         found = self._made[name]
@@ -292,9 +293,7 @@ def key_of(sample: Sample, mask: Any = None) -> str:
 
 
 def _parts(sample: Sample, mask: Any) -> Iterator[bytes]:
-    for name, feed in sorted(sample.feeds.items()):
-        yield f"{name}:{feed.dtype.str}:{feed.shape};".encode()
-        yield written(feed)
+    yield from parts_of(sample.feeds)
     if sample.image is not None:
         yield np.ascontiguousarray(sample.image).tobytes()
     if isinstance(mask, np.ndarray):

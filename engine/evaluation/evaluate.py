@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InputError, SettingError, printable
+from ..errors import CapabilityError, InputError, OnnxplainError, SettingError, printable
 from ..explain import Inputs, samples_of
 from ..explanation import Explanation
+from ..metrics.answers import digest_of
 from ..metrics.boxes import is_box
 from ..metrics.chosen import Metrics, chosen_metrics, measured
 from ..metrics.masks import Mask, check_mask, mask_for
+from ..metrics.score import undefined
 from ..model import Model, load
+from ..question import checked_seed
 from .maker import CONTROLS, Maker, control, has_picture
 
 if TYPE_CHECKING:
     import os
 
+    from ..metrics.chosen import Chosen
     from ..metrics.score import Reading, Score
+    from ..metrics.trial import Trial
     from ..problem import Progress
 
 DEFAULT_METRICS = ("deletion", "insertion", "mu-fidelity", "sparseness")
@@ -35,7 +41,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - the front door: each is a choice of th
     metrics: Metrics = DEFAULT_METRICS,
     target: str | int = "top",
     seed: int = 0,
-    controls: bool = False,  # noqa: FBT001, FBT002 - a setting like the others
+    controls: bool = True,  # noqa: FBT001, FBT002 - a setting like the others
     mask: Mask | Sequence[Mask] | None = None,
     progress: Progress | None = None,
     **given: Any,
@@ -44,13 +50,16 @@ def evaluate(  # noqa: PLR0913, PLR0917 - the front door: each is a choice of th
 
     ``method`` is the name of a method, whose settings are ``given``; or an Explanation, or attributions made elsewhere
     as an array shaped like the input, or arrays by input name; for several inputs a list of these. ``metrics`` holds
-    names, pairs of a name and settings, or is a dict of settings by name. ``controls`` evaluates a random map and (for
-    images) an edge detector as well, on the same targets: what a method does not beat, it does not know. ``mask`` says
-    where the evidence is, for metrics of localisation: an array, a file, a box ``(x0, y0, x1, y1)`` or a tuple of
-    boxes; one for all inputs or a list, or a folder of masks or a table of boxes by the names of the inputs' files.
+    names, pairs of a name and settings, or is a dict of settings by name. A random map and (of images) an edge detector
+    are evaluated as well, on the same targets, and are in the ``controls`` of each Score: what a method does not beat,
+    it does not know. Without ``controls`` metrics take a third of the rows, half where nothing is an image.
 
-    Returns one Score per metric, in the metrics' order, then those of the controls. Raises an ``OnnxplainError`` where
-    a metric cannot be had: it says why.
+    ``mask`` says where the evidence is, for metrics of localisation: an array, a file, a box ``(x0, y0, x1, y1)`` or a
+    tuple of boxes; one for all inputs or a list, or a folder of masks or a table of boxes by the names of the inputs'
+    files.
+
+    Returns one Score per metric, in the metrics' order. Raises an ``OnnxplainError`` where a metric cannot be had: it
+    says why.
 
     >>> import onnxplain
     >>> digit = next(iter(onnxplain.models.samples("digits-cnn")))
@@ -58,29 +67,60 @@ def evaluate(  # noqa: PLR0913, PLR0917 - the front door: each is a choice of th
     >>> deletion, sparse = onnxplain.evaluate(model, str(digit), "occlusion", ["deletion", "sparseness"], window=2)
     >>> deletion.metric, deletion.higher_is_better, 0 < deletion.value < 1
     ('deletion', False, True)
+    >>> deletion.value < min(control.value for control in deletion.controls.values())
+    True
     """
     opened = model if isinstance(model, Model) else load(model)
     samples = list(samples_of(opened, inputs))
-    chosen = chosen_metrics(metrics)
+    chosen, seed = chosen_metrics(metrics), checked_seed(seed)
     check_mask(chosen, mask)
     masks = _per_sample(mask, len(samples))
     makers = _makers(method, given, len(samples))
     beside = [n for n in CONTROLS if controls and (n != "edges" or all(has_picture(opened, s) for s in samples))]
-    readings: list[list[list[Reading]]] = [[[] for _ in chosen] for _ in range(1 + len(beside))]
+    own: list[list[Reading]] = [[] for _ in chosen]
+    others: list[dict[str, list[Reading | CapabilityError]]] = [{name: [] for name in beside} for _ in chosen]
     for sample, maker, where in zip(samples, makers, masks, strict=True):
         with opened.remembering():
             known = {"mask": mask_for(where, sample), "progress": progress}
-            own = maker.trial(opened, sample, target, seed=seed, **known)
-            others = [control(n, sample).trial(opened, sample, own.target, seed=own.seed, **known) for n in beside]
-            for row, trial in zip(readings, (own, *others), strict=True):
-                for found, one in zip(row, chosen, strict=True):
-                    found.append(measured(trial, one))
-    names = [makers[0].method if makers else "", *beside]
+            trial = maker.trial(opened, sample, target, seed=seed, **known)
+            for found, one in zip(own, chosen, strict=True):
+                found.append(measured(trial, one))
+            for name in beside:
+                made = control(name, sample).trial(opened, sample, trial.target, seed=trial.seed, **known)
+                rival = dataclasses.replace(made, memories=trial.memories)
+                for by_name, one in zip(others, chosen, strict=True):
+                    by_name[name].append(_of_control(rival, one))
+    method = makers[0].method if makers else ""
+    scores = [one.gathered(method, found) for one, found in zip(chosen, own, strict=True)]
+    repeated = len(samples) - len({digest_of(sample.feeds) for sample in samples})
+    notes = (f"{repeated} of {len(samples)} inputs were there before: the interval is too narrow",) if repeated else ()
     return [
-        one.gathered(name, found)
-        for name, row in zip(names, readings, strict=True)
-        for one, found in zip(chosen, row, strict=True)
+        dataclasses.replace(score, controls=_gathered(one, by_name), notes=(*notes, *score.notes))
+        for score, one, by_name in zip(scores, chosen, others, strict=True)
     ]
+
+
+def _of_control(trial: Trial, chosen: Chosen) -> Reading | CapabilityError:
+    """Return what a metric says of a control, or why no control can have it (completeness, for instance)."""
+    try:
+        return measured(trial, chosen)
+    except CapabilityError as error:
+        return error
+    except OnnxplainError as error:
+        return _lost(error)
+
+
+def _lost(error: OnnxplainError) -> Reading:
+    return undefined(f"the control could not be evaluated: {error.message}")
+
+
+def _gathered(chosen: Chosen, controls: Mapping[str, Sequence[Reading | CapabilityError]]) -> dict[str, Score]:
+    """Put the readings of controls together by name, but for those that the metric cannot have for any input."""
+    return {
+        name: chosen.gathered(name, [_lost(one) if isinstance(one, CapabilityError) else one for one in found])
+        for name, found in controls.items()
+        if not all(isinstance(one, CapabilityError) for one in found)
+    }
 
 
 def _makers(method: Explained, given: Mapping[str, Any], count: int) -> list[Maker]:

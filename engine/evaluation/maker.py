@@ -16,6 +16,7 @@ from ..explanation import Explanation
 from ..masking.label_maps import fitting
 from ..masking.layout import chosen as chosen_input
 from ..masking.layout import masked_inputs
+from ..metrics.answers import written
 from ..metrics.masks import Mask, evidence
 from ..metrics.trial import Trial
 from ..problem import Progress, Silence
@@ -150,11 +151,6 @@ def control(name: str, sample: Sample) -> Maker:
     """Return a control for a sample; the random map is another one for each sample."""
     digest = zlib.crc32(b"".join(written(feed) for _, feed in sorted(sample.feeds.items())))
     return Maker(name, {"salt": digest} if name == "random" else {})
-
-
-def written(feed: np.ndarray) -> bytes:
-    """Return the numbers or texts of a feed as bytes, the same for equal ones."""
-    return repr(feed.tolist()).encode() if feed.dtype == object else np.ascontiguousarray(feed).tobytes()
 
 
 def has_picture(model: Model, sample: Sample) -> bool:

@@ -143,7 +143,8 @@ def count(proto: ModelProto) -> tuple[int, int, tuple[str, ...]]:
     return own, len(layers) - own, found.closed
 
 
-_known: weakref.WeakKeyDictionary[Model, tuple[Model, set[str]]] = weakref.WeakKeyDictionary()
+# The model with its attention spelled out, None where that is the model itself: it would never be let go.
+_known: weakref.WeakKeyDictionary[Model, tuple[Model | None, set[str]]] = weakref.WeakKeyDictionary()
 
 
 def spelled_out(model: Model, feeds: Mapping[str, np.ndarray], target: str) -> Model:
@@ -156,9 +157,11 @@ def spelled_out(model: Model, feeds: Mapping[str, np.ndarray], target: str) -> M
                 where=found.closed[0],
                 tip="export the model without fused operators, or use a gradient or perturbation method",
             )
-        _known[model] = (model if found.proto is model.proto else _opened(found.proto, model), set())
+        _known[model] = (None if found.proto is model.proto else _opened(found.proto, model), set())
     spelled, checked = _known[model]
-    if spelled is not model and target not in checked:
+    if spelled is None:
+        return model
+    if target not in checked:
         (one,), (other,) = (m.rows(feeds, (target,)) for m in (model, spelled))
         apart = np.abs(one.astype(np.float64) - other).max(initial=0.0)
         if not apart <= SAME * max(1e-6, float(np.abs(one).max(initial=0.0))):

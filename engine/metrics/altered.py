@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 from pathlib import Path
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 HELD_BYTES = 160 << 20  # of other models that are held open beside one, by their files; memory is some 8 times that
 _others: WeakKeyDictionary[Model, dict[Hashable, Model]] = WeakKeyDictionary()
+_latest: WeakKeyDictionary[Model, tuple[Hashable, Model]] = WeakKeyDictionary()
 
 
 def altered(model: Model, proto: ModelProto) -> Model:
@@ -46,13 +48,31 @@ def held(model: Model, key: Hashable, make: Callable[[], Model]) -> Model:
     others = _others.setdefault(model, {})
     found = others.pop(key, None) or make()
     others[key] = found  # the last that was used comes last
+    count = len(others)
     while len(others) > 1 and sum(other.size for other in others.values()) > HELD_BYTES:
         del others[next(iter(others))]
+    if len(others) < count:
+        gc.collect()  # a model refers to itself: few objects, but hundreds of megabytes
+    return found
+
+
+def latest(model: Model, key: Hashable, make: Callable[[], Model]) -> Model:
+    """Return another model that ``make`` opens, and hold the last one: the next method needs it, the next input not."""
+    key_held, found = _latest.get(model, (None, None))
+    if found is None or key_held != key:
+        del found
+        _latest.pop(model, None)
+        gc.collect()  # as above
+        found = make()
+        _latest[model] = (key, found)
     return found
 
 
 def opened(setting: Any, trial: Trial) -> Model:
-    """Open another model for a metric: a path or a Model. Raises ``InputError`` where it takes other inputs."""
+    """Open another model for a metric: a path or a Model.
+
+    Raises ``InputError`` where it takes other inputs, or is no other one.
+    """
     if isinstance(setting, Model):
         other = setting
     elif isinstance(setting, str | os.PathLike):
@@ -65,6 +85,9 @@ def opened(setting: Any, trial: Trial) -> Model:
             f"the other model takes other inputs: {', '.join(map(printable, theirs))}",
             where=f"this one takes {', '.join(map(printable, mine))}",
         )
+    if other.digest == trial.model.digest:
+        where = f"both have the digest {other.digest[:16]}"
+        raise InputError(f"{trial.metric}.model is the very model that is explained", where=where)
     return other
 
 

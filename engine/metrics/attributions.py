@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import CapabilityError, InputError, SettingError, printable
+from ..marked_text import per_word
 from ..rows import leading
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ class Attributions:
         """Read them; raises what ``values_of`` raises."""
         values = values_of(explanation, model, sample)
         found = {n: a for n, a in explanation.feature_labels.items() if n in values}
+        if not found and not values.keys() >= explanation.values.keys():
+            found = {name: labels for name, (_, labels) in _of_words(explanation, sample).items()}
         labels = {n: leading({n: a}, model.inputs)[n] if a.ndim <= values[n].ndim else a for n, a in found.items()}
         own = explanation.feature_values
         return cls(values, inputs, labels, None if own is None else np.asarray(own, dtype=np.float64))
@@ -56,11 +60,6 @@ class Attributions:
         if labels:
             return self._parted(labels)
         return {name: self._per_channel(name, array) for name, array in self.values.items()}
-
-    def total(self) -> float:
-        """Return the sum over all features of the explanation; of elements, where it has no features."""
-        own = self.feature_values
-        return float(sum(map(np.sum, self.values.values()))) if own is None else float(own.sum())
 
     def summed(self, features: Features) -> np.ndarray:
         """Return the value of each feature (M,): the sum over its elements of their shares."""
@@ -102,18 +101,21 @@ class Attributions:
 def values_of(explanation: Explanation, model: Model, sample: Sample) -> dict[str, np.ndarray]:
     """Return an explanation's values by input name, batch axis first.
 
-    Raises ``CapabilityError`` where it is of other tensors, ``InputError`` where shapes differ or numbers are not
-    finite.
+    Values of an embedding are added up for each word of a text, as pictures show them. Raises ``CapabilityError``
+    where it is of other tensors, ``InputError`` where shapes differ or numbers are not finite.
     """
     known = {i.name for i in model.inputs}
-    other = next((name for name in explanation.values if name not in known), None)
-    if other is not None or not explanation.values:
+    values = explanation.values
+    if not known.issuperset(values):
+        values = {name: array for name, (array, _) in _of_words(explanation, sample).items()}
+    if not values:
+        other = next((name for name in explanation.values if name not in known), "")
         raise CapabilityError(
             f"this explanation is of the tensor '{printable(other)}', not of the inputs",
             tip="metrics mask inputs; for class activation maps leave upsample=true",
         )
     found = {}
-    for name, array in explanation.values.items():
+    for name, array in values.items():
         try:
             placed = leading({name: np.asarray(array, dtype=np.float64)}, model.inputs)[name]
         except (IndexError, ValueError):
@@ -127,6 +129,27 @@ def values_of(explanation: Explanation, model: Model, sample: Sample) -> dict[st
         if not np.isfinite(placed).all():
             raise InputError(f"the explanation of input '{printable(name)}' holds numbers that are not finite")
         found[name] = placed
+    return found
+
+
+def _of_words(explanation: Explanation, sample: Sample) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return values and labels of the inputs of texts: each token carries the value of its word.
+
+    So it is with methods that remove words. What is no part of the text has 0. Empty where the explanation is of
+    something else.
+    """
+    found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    words = 0
+    for split in sample.texts:
+        told, shape = per_word(explanation, split), sample.feeds[split.input].shape
+        if told is None or len(told[0]) != math.prod(shape):
+            return {}
+        groups, values = np.array(told[0]), np.append(told[1], 0.0)  # the last is for -1
+        found[split.input] = values[groups].reshape(shape), np.where(groups < 0, -1, groups + words).reshape(shape)
+        words += len(told[1])
+        for name in split.companions:
+            zeros = np.zeros(sample.feeds[name].shape)
+            found[name] = zeros, np.full(zeros.shape, -1)
     return found
 
 

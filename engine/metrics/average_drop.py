@@ -27,5 +27,5 @@ class AverageDrop(SeenThrough):
     def worth(self, full: float, shown: float) -> float | str:
         """Return the percentage that is lost."""
         if full <= 0:
-            return f"a share of a score of {full:.3g} has no meaning; it must be above 0"
+            return "a share of a score that is not above 0 has no meaning (see 'score')"
         return 100 * max(0.0, full - shown) / full

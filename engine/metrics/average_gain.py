@@ -27,5 +27,5 @@ class AverageGain(SeenThrough):
     def worth(self, full: float, shown: float) -> float | str:
         """Return the percentage that is gained."""
         if not 0 <= full < 1:
-            return f"what is missing of a score of {full:.3g} has no meaning; it must be from 0 to 1"
+            return "only of a score from 0 to below 1 something is missing (see 'score')"
         return 100 * max(0.0, shown - full) / (1 - full)

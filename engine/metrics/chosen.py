@@ -5,19 +5,23 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .. import registry, settings
-from ..errors import SettingError, blaming
-from .score import Reading, Score, gathered
+from ..errors import SettingError, blaming, printable
+from ..linear_algebra import one_thread
+from .score import UNDEFINED, Reading, Score, gathered
 from .trial import Ledger
 
 if TYPE_CHECKING:
     from .trial import Trial
 
 Metrics = Sequence[str | tuple[str, Mapping[str, Any]]] | Mapping[str, Mapping[str, Any]] | str
+
+
+WRITTEN = "such as ['deletion', ('insertion', {'baseline': 'blur'})]"
 
 
 @dataclass(frozen=True)
@@ -56,10 +60,8 @@ class Chosen:
 
 def chosen_metrics(metrics: Metrics) -> list[Chosen]:
     """Return the metrics with their settings checked; ``SettingError`` for unknown names, settings and repeats."""
-    listed: list[Any] = [metrics] if isinstance(metrics, str) else list(metrics)
-    if isinstance(metrics, Mapping):
-        listed = list(metrics.items())
-    pairs = [(one, {}) if isinstance(one, str) else (str(one[0]), dict(one[1])) for one in listed]
+    listed: Any = list(metrics.items()) if isinstance(metrics, Mapping) else metrics
+    pairs = [_pair(one) for one in ([listed] if isinstance(listed, str) else _listed(listed))]
     if not pairs:
         raise SettingError(
             "no metric was asked for", tip="name one, such as 'deletion' (onnxplain methods --kind metric)"
@@ -72,14 +74,36 @@ def chosen_metrics(metrics: Metrics) -> list[Chosen]:
     ]
 
 
+def _listed(metrics: Any) -> list[Any]:
+    if not isinstance(metrics, Iterable):
+        raise SettingError(f"metrics are a list of names, not {printable(repr(metrics))[:60]}", tip=WRITTEN)
+    return list(metrics)
+
+
+def _pair(one: Any) -> tuple[str, dict[str, Any]]:
+    if isinstance(one, str):
+        return one, {}
+    if isinstance(one, list | tuple) and len(one) == 2 and isinstance(one[0], str) and isinstance(one[1], Mapping):
+        return one[0], dict(one[1])
+    raise SettingError(f"a metric is a name, or a pair of a name and settings, not {printable(one)[:60]}", tip=WRITTEN)
+
+
 def measured(trial: Trial, chosen: Chosen) -> Reading:
     """Return what a metric says of the trial's explanation, with its cost."""
     mine = dataclasses.replace(trial, metric=chosen.name, ledger=Ledger())
     _share_what_is_known(trial, mine)
     begun = time.perf_counter()
-    with blaming(chosen.name, chosen.metric):
-        reading: Reading = chosen.metric.score(mine)
+    with one_thread(), blaming(chosen.name, chosen.metric):
+        reading: Reading = _finite(chosen.metric.score(mine))
     return dataclasses.replace(reading, evaluations=mine.ledger.evaluations, seconds=time.perf_counter() - begun)
+
+
+def _finite(reading: Reading) -> Reading:
+    """Return a reading that says so where it has no value; also where its metric did not."""
+    if math.isfinite(reading.value) or any(note.startswith(UNDEFINED) for note in reading.notes):
+        return reading
+    note = f"{UNDEFINED}the metric gives {reading.value:g}, which is no finite number"
+    return dataclasses.replace(reading, value=math.nan, notes=(*reading.notes, note))
 
 
 def _share_what_is_known(trial: Trial, other: Trial) -> None:

@@ -42,7 +42,7 @@ class Completeness:
     def score(self, trial: Trial) -> Reading:
         """Add up."""
         if trial.explainer is not None:
-            total = trial.attributed.total()
+            total = _sum_of(trial.explanation)
             full, empty = self._promised(trial.explanation, total)
         else:
             total = float(sum(np.sum(share) for share in trial.attributed.shares.values()))
@@ -66,3 +66,9 @@ class Completeness:
                 tip="completeness is for kernel-shap, exact-shapley, integrated-gradients and their like",
             )
         return (total - found.gap, 0.0) if found.baseline_score is None else (found.score, found.baseline_score)
+
+
+def _sum_of(made: Explanation) -> float:
+    """Return the sum over all features of an explanation; of all elements, where it has no features."""
+    own = made.feature_values
+    return float(sum(np.sum(a, dtype=np.float64) for a in made.values.values()) if own is None else np.sum(own))

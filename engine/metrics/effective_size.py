@@ -11,6 +11,7 @@ import numpy as np
 from ..registry import PREDICT, register
 from ..settings import Range
 from .score import Reading, undefined
+from .similarity import near_one
 from .sparseness import NOTHING
 
 if TYPE_CHECKING:
@@ -46,5 +47,6 @@ class EffectiveSize:
         if self.by == "threshold":
             found = float((a > self.threshold * a.max()).sum())
         else:
+            a = near_one(a)
             found = float(a.sum() ** 2 / (a**2).sum())
         return Reading(found, parts={"share of the features": found / a.size})

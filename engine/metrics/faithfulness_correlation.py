@@ -8,11 +8,13 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
+from ..errors import SettingError
 from ..registry import PREDICT, register
 from ..settings import Range
 from .score import Reading, undefined
+from .similarity import Correlation, correlation_of
 from .subsets import drawn, effects, given_sets
-from .trial import Correlation, Of, Trial, correlation_of
+from .trial import Of, Trial
 
 
 @register("metric", "faithfulness-correlation", needs=PREDICT, source="Bhatt et al. 2020, arXiv:2005.00631")
@@ -45,8 +47,7 @@ class FaithfulnessCorrelation:
         """Remove random sets and correlate."""
         features = trial.features(self.features, self.image)
         if self.sets is None:
-            size = self.size * features.size if self.size < 1 else self.size
-            size = min(max(1, round(size)), max(1, features.size - 1))
+            size = self._size(trial.metric, features.size)
             sets, count = drawn(trial.rng(), features.size, size, self.samples), self.samples
         else:
             rows = given_sets(self.sets, features.size, trial.metric)
@@ -56,6 +57,13 @@ class FaithfulnessCorrelation:
             return undefined(found.trouble)
         value = correlation_of(self.correlation, found.sums, found.drops)
         return Reading(value, standard_error=_error(value, count))
+
+    def _size(self, metric: str, features: int) -> int:
+        """Return how many features a set has: at least one, and not all of them where there are two."""
+        most = max(1, features - 1)
+        if self.size >= 1 and round(self.size) > most:
+            raise SettingError(f"{metric}.size is {self.size:g}, and a set has at most {most} of {features} features")
+        return min(max(1, round(self.size * features if self.size < 1 else self.size)), most)
 
 
 def _error(value: float, count: int) -> float | None:

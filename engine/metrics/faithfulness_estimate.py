@@ -9,8 +9,9 @@ import numpy as np
 
 from ..registry import PREDICT, register
 from .score import Reading, undefined
+from .similarity import Correlation, correlation_of
 from .subsets import effects
-from .trial import Correlation, Of, Trial, correlation_of
+from .trial import Of, Trial
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,14 +6,16 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from ..errors import InputError
+from ..errors import CapabilityError, InputError
 from ..graph import rewritten
 from ..registry import PREDICT, register
 from ..settings import Range
 from .altered import altered, difference, held, opened, same_target, taken_by
 from .score import Reading, undefined
+from .sparseness import NOTHING
 
 if TYPE_CHECKING:
+    from ..model import Model
     from .trial import Trial
 
 
@@ -38,11 +40,8 @@ class ImplementationInvariance:
 
     def score(self, trial: Trial) -> Reading:
         """Explain the other graph and compare."""
-        mine, names = trial.model, tuple(trial.floats())
-        if self.model is None:
-            other = held(mine, ("rewritten", names), lambda: altered(mine, rewritten(mine.proto, names)))
-        else:
-            other = opened(self.model, trial)
+        mine = trial.model
+        other = self._rewritten(trial) if self.model is None else opened(self.model, trial)
         feeds = taken_by(other, trial.sample.feeds)
         target = same_target(trial, other, feeds)
         scores = [
@@ -56,5 +55,16 @@ class ImplementationInvariance:
             )
         found = difference(trial, trial.again(model=other, feeds=feeds, target=target))
         if math.isnan(found):
-            return undefined("the map is zero everywhere")
+            return undefined(NOTHING)
         return Reading(found, parts={"score difference": scores[1] - scores[0]})
+
+    @staticmethod
+    def _rewritten(trial: Trial) -> Model:
+        mine = trial.model
+        names = tuple(n for n, e in trial.inputs.items() if e.feed.dtype.kind == "f")
+        if not names and not any(node.op_type == "Relu" for node in mine.proto.graph.node):
+            raise CapabilityError(
+                "this graph has no Relu and no input of floating-point numbers that could be written otherwise",
+                tip="give the same function as another graph: --set implementation-invariance.model=FILE.onnx",
+            )
+        return held(mine, ("rewritten", names), lambda: altered(mine, rewritten(mine.proto, names)))

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
+from ..errors import CapabilityError
 from .removal import STILL, is_still
 from .score import Reading, undefined
 from .similarity import is_constant, scaled
@@ -43,9 +44,15 @@ class SeenThrough:
         if self.rescale:
             levels = scaled(levels)
         elif levels.min() < 0 or levels.max() > 1:
-            return undefined(f"the map runs from {levels.min():.3g} to {levels.max():.3g}, not within 0 to 1")
+            return undefined(f"the map is not within 0 to 1, and {trial.metric}.rescale=false leaves it so")
         game = trial.game(features, self.baseline, self.of, expected=3)
-        part = levels[None] if np.any((levels > 0) & (levels < 1)) else levels[None] > 0.5
+        is_partial = bool(np.any((levels > 0) & (levels < 1)))
+        if is_partial and any(trial.sample.feeds[name].dtype.kind != "f" for name in features.labels):
+            raise CapabilityError(
+                f"{trial.metric} shows features in part, and not all inputs are floating-point numbers",
+                tip="deletion and insertion show them whole or not at all",
+            )
+        part = levels[None] if is_partial else levels[None] > 0.5
         full, shown = game.full, float(game(part)[0])
         if is_still(np.array([full, shown, game.empty])):
             return undefined(STILL)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from ..registry import PREDICT, register
 from ..settings import Range
 from .altered import joined
-from .max_sensitivity import changes
+from .max_sensitivity import NO_CHANGE, STILL_MAP, changes
 from .score import Reading, undefined
 from .sparseness import NOTHING
 
@@ -45,7 +45,7 @@ class LocalLipschitz:
         phi = joined(trial.values)
         found = [moved / away for away, moved in changes(self, trial, phi) if away > 0]
         if not found:
-            return undefined("every change was zero")
+            return undefined(NO_CHANGE)
         if not phi.any() and not any(found):
             return undefined(f"{NOTHING}, and stays so")
-        return Reading(max(found))
+        return Reading(max(found), notes=() if any(found) else (STILL_MAP,))

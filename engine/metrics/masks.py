@@ -119,4 +119,4 @@ def _missing(metric: str) -> CapabilityError:
 
 
 def _sizes(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))
+    return " x ".join(map(str, shape)) or "of a single number"

@@ -16,9 +16,13 @@ from .infidelity import given_changes
 from .score import Reading, undefined
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from .trial import Trial
+
+
+STILL_MAP = "the map did not move at all: what does not look at the input is stable too"
+NO_CHANGE = "every change was zero in the precision of the input"
 
 
 @register("metric", "max-sensitivity", needs=PREDICT, source="Yeh et al. 2019, arXiv:1901.09392")
@@ -51,21 +55,26 @@ class MaxSensitivity:
     def score(self, trial: Trial) -> Reading:
         """Change the input, explain again, measure."""
         first = joined(trial.values)
-        moves = np.array([moved for _, moved in changes(self, trial, first)])
+        away, moves = np.array(list(changes(self, trial, first))).T
         size = {"explanation": float(np.linalg.norm(first)), "input": input_norm(trial), "none": 1.0}[self.relative]
         found = float(moves.max() if self.reduce == "max" else moves.mean())
         parts = {"largest": float(moves.max()), "mean": float(moves.mean())}
+        if not away.any():
+            return undefined(NO_CHANGE)
         if size == 0:
             return undefined(f"the {self.relative} is zero: nothing to be relative to", parts=parts)
-        return Reading(found / size, parts=parts)
+        return Reading(found / size, parts=parts, notes=() if moves.any() else (STILL_MAP,))
 
 
 def changes(metric: Any, trial: Trial, first: np.ndarray) -> Iterator[tuple[float, float]]:
-    """Yield, per changed input, how far it is from the input and how far its explanation is from ``first``."""
+    """Yield, per changed input, how far it is from the input and how far its explanation is from ``first``.
+
+    What counts is how far the numbers are that the model gets: half precision, for instance, rounds changes off.
+    """
     feeds = trial.floats()
     for moved in _moved(metric, trial, feeds):
         changed = {name: (feeds[name] + d).astype(feeds[name].dtype) for name, d in moved.items()}
-        away = math.sqrt(sum(float((d.astype(np.float64) ** 2).sum()) for d in moved.values()))
+        away = _norm(found.astype(np.float64) - feeds[name] for name, found in changed.items())
         again = trial.again(feeds={**trial.sample.feeds, **changed})
         found = joined(values_of(again, trial.model, trial.sample))
         yield away, float(np.linalg.norm(found - first))
@@ -84,4 +93,9 @@ def _moved(metric: Any, trial: Trial, feeds: dict[str, np.ndarray]) -> Iterator[
 
 def input_norm(trial: Trial) -> float:
     """Return the Euclidean norm of the inputs that can be changed."""
-    return math.sqrt(sum(float((f.astype(np.float64) ** 2).sum()) for f in trial.floats().values()))
+    return _norm(feed.astype(np.float64) for feed in trial.floats().values())
+
+
+def _norm(arrays: Iterable[np.ndarray]) -> float:
+    """Return the Euclidean norm over all arrays; missing values have no part in it."""
+    return math.sqrt(sum(float(np.nansum(array**2)) for array in arrays))

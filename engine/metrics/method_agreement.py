@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 
-from ..errors import CapabilityError, InputError, SettingError
+from ..errors import CapabilityError, InputError, SettingError, printable
 from ..explanation import Explanation
 from ..masking.label_maps import as_array
-from ..question import Question
 from ..registry import PREDICT, register
 from .score import Reading, undefined
 from .similarity import Comparing, likeness
@@ -52,7 +51,9 @@ class MethodAgreement(Comparing):
         known = [value for value in found.values() if math.isfinite(value)]
         if not known:
             return undefined("a map is constant, or the others are", parts=found)
-        return Reading(float(np.mean(known)), parts=found)
+        lost = [printable(name) for name, value in found.items() if not math.isfinite(value)]
+        notes = (f"left out, for their maps are constant: {', '.join(lost)}",) if lost else ()
+        return Reading(float(np.mean(known)), parts=found, notes=notes)
 
     def _others(self, trial: Trial) -> Iterator[tuple[str, np.ndarray]]:
         """Yield names and maps."""
@@ -67,9 +68,7 @@ class MethodAgreement(Comparing):
         named = self.others.items() if isinstance(self.others, Mapping) else enumerate(_listed(self.others))
         for name, one in named:
             if isinstance(one, str):
-                made = Question.of(trial.model, one, trial.target, seed=trial.seed).answer(trial.sample)
-                trial.ledger.rows += made.evaluations
-                yield one, trial.map_of(made)
+                yield one, trial.map_of(trial.by(one))
             elif isinstance(one, Explanation):
                 yield (one.method if isinstance(name, int) else str(name)), trial.map_of(one)
             else:

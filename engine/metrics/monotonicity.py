@@ -9,7 +9,7 @@ import numpy as np
 
 from ..registry import PREDICT, register
 from ..settings import Range
-from .removal import Rank, ranked_curve
+from .removal import ROUNDING, Rank, ranked_curve
 from .score import Reading, undefined
 from .trial import Of, Trial
 
@@ -25,8 +25,8 @@ class Monotonicity:
     """1 where the score never falls while features are put into the baseline in ascending order of their values.
 
     The mean over samples is the share of samples where that holds. ``with_baseline`` counts the step from the bare
-    baseline to the first feature too; AIX360 and Quantus do not. The part ``rising`` is the share of steps that do
-    not fall, the curve the scores.
+    baseline to the first feature too; AIX360 and Quantus do not. A fall in the last bits of the runtime is none. The
+    part ``rising`` is the share of steps that do not fall, the curve the scores.
 
     Source: Luss et al. 2019, Generating contrastive explanations with monotonic attribute functions,
     arXiv:1905.12698; Arya et al. 2019, arXiv:1909.03012.
@@ -51,7 +51,7 @@ class Monotonicity:
         if isinstance(found, str):
             return undefined(found)
         x, y, _, _ = found
-        rises = np.diff(y if self.with_baseline else y[1:]) >= 0
+        rises = np.diff(y if self.with_baseline else y[1:]) >= -ROUNDING * float(np.abs(y).max())
         if not rises.size:
             return undefined("there is one step only, and that from the baseline is left out", curve=(x, y))
         return Reading(float(rises.all()), (x, y), parts={"rising": float(rises.mean())})

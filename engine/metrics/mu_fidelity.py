@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 from ..registry import PREDICT, register
 from .faithfulness_correlation import FaithfulnessCorrelation
-from .trial import Correlation
+from .similarity import Correlation
 
 
 @register("metric", "mu-fidelity", needs=PREDICT, source="Bhatt et al. 2020, arXiv:2005.00631")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from ..registry import PREDICT, register
 from .faithfulness_estimate import singles
 from .score import Reading, undefined
-from .similarity import is_constant, spearman
-from .subsets import CONSTANT_DROPS, effects
+from .similarity import spearman
+from .subsets import effects
 from .trial import Of, Trial
 
 
@@ -36,10 +37,6 @@ class OcclusionRankCorrelation:
     def score(self, trial: Trial) -> Reading:
         """Cover one patch at a time and correlate."""
         patches = trial.features(self.features, "grid:14")
-        levels = trial.levels(patches)
         found = effects(trial, patches, self.baseline, self.of, singles(patches), patches.size)
-        if is_constant(levels):
-            return undefined("the map is constant over the patches: it ranks nothing")
-        if not found.moves or is_constant(found.drops):
-            return undefined(CONSTANT_DROPS)
-        return Reading(spearman(levels, found.drops))
+        found = dataclasses.replace(found, sums=trial.levels(patches))
+        return undefined(found.trouble) if found.trouble else Reading(spearman(found.sums, found.drops))

@@ -13,7 +13,7 @@ from ..graph import Layer, layers, randomised
 from ..registry import PREDICT, register
 from ..settings import Range
 from .altered import altered, held
-from .score import Reading, undefined
+from .score import UNDEFINED, Reading, undefined
 from .similarity import DISTANCES, LEAST_SIDE, Comparing, Likeness, is_constant, likeness
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class ParameterRandomisation(Comparing):
         if not known.all() and len(notes) < (~known).sum():
             notes.append("a stage is left out: the randomised model's map is constant")
         if not known.any():
-            return Reading(math.nan, notes=("undefined: no stage has a similarity", *dict.fromkeys(notes)))
+            return Reading(math.nan, notes=(f"{UNDEFINED}no stage has a similarity", *dict.fromkeys(notes)))
         start = 0.0 if self.similarity in DISTANCES else 1.0
         curve = (np.append(0, x[known]).astype(float), np.append(start, y[known]))
         parts = {"last": float(y[known][-1]), "layers": float(len(every))} | _by_all(trial.map, maps)

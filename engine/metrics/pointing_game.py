@@ -35,10 +35,14 @@ class PointingGame:
     meaning: ClassVar[str] = "share of samples whose highest point lies inside the mask"
     cost: ClassVar[str] = "none"
     needs_mask: ClassVar[bool] = True
-    is_share: ClassVar[bool] = True
 
     ties: Annotated[Literal["first", "any", "share"], "which of several maxima counts"] = "first"
     tolerance: Annotated[int, "pixels around the mask that count as inside", Range(0, 10_000)] = 0
+
+    @property
+    def is_share(self) -> bool:
+        """Say whether samples are 0 or 1: not where ties count by the share of them that is inside."""
+        return self.ties != "share"
 
     def score(self, trial: Trial) -> Reading:
         """Look whether the maximum is inside."""

@@ -51,7 +51,10 @@ class RegionPerturbation:
 
     def score(self, trial: Trial) -> Reading:
         """Perturb one region after the other."""
-        features = trial.features(_squares(trial, self.pixels) if _is_auto(self.features) else self.features)
+        squares = _squares(trial, self.pixels) if _is_auto(self.features) else {}
+        features = trial.features(squares or self.features)
+        if squares and features.size == 1:
+            return undefined(f"one square of {self.pixels} pixels covers all; region-perturbation.pixels sets another")
         baseline = _noise(trial) if _is_auto(self.baseline) else self.baseline
         settings = dataclasses.replace(self, features=features, baseline=baseline, steps=min(self.steps, features.size))
         found = ranked_curve(trial, settings, order=self.order, share=min(1.0, self.steps / features.size))
@@ -68,8 +71,8 @@ def _is_auto(setting: Any) -> bool:
     return isinstance(setting, str) and setting == "auto"
 
 
-def _squares(trial: Trial, side: int) -> Any:
-    """Return a label map of squares for each image; what methods take by default where there is none."""
+def _squares(trial: Trial, side: int) -> dict[str, np.ndarray]:
+    """Return a label map of squares for each image."""
     labels: dict[str, np.ndarray] = {}
     first = 0
     for name, entry in trial.inputs.items():
@@ -77,7 +80,7 @@ def _squares(trial: Trial, side: int) -> Any:
             down, across = (np.arange(length) // side for length in entry.grid)
             labels[name] = entry.on_grid(first + down[:, None] * (across[-1] + 1) + across)
             first = int(labels[name].max()) + 1
-    return labels or "auto"
+    return labels
 
 
 def _noise(trial: Trial) -> Any:

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
+import numpy as np
+
 from ..registry import PREDICT, register
 from .masks import needed
 from .score import Reading, undefined
@@ -13,6 +15,8 @@ from .signs import Signs, signed
 
 if TYPE_CHECKING:
     from .trial import Trial
+
+CANCELLED = 1e-12  # of the magnitudes: a smaller sum is what rounding leaves of values that cancel out
 
 
 @register("metric", "relevance-mass", needs=PREDICT, source="Arras et al. 2022, arXiv:2003.07258")
@@ -44,6 +48,6 @@ class RelevanceMass:
         mask, found = needed(trial), signed(trial.map, self.signs)
         parts = {"share of the area": float(mask.mean())}
         total = float(found.sum())
-        if total == 0:
+        if abs(total) <= CANCELLED * float(np.abs(found).sum()):
             return undefined("the map adds up to 0: there is nothing to have a share of", parts=parts)
         return Reading(float(found[mask].sum()) / total, parts=parts)

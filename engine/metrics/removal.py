@@ -20,7 +20,7 @@ Area = Literal["trapezoid", "steps", "mean"]
 
 ROUNDING = 1e-6  # relative: scores of float32 models that differ by no more are the same
 STILL = "the score does not move when features are replaced by the baseline"
-ALONE = "there is one feature only: nothing to put in order"
+ALONE = "there is one feature only: nothing to compare it with"
 FLAT = "the map is constant: it ranks nothing"
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 
-from ..errors import CapabilityError
+from ..errors import CapabilityError, SettingError
 from ..registry import PREDICT, register
 from ..settings import Range
 from .imputation import imputed
@@ -63,6 +63,8 @@ class Road:
 
     def score(self, trial: Trial) -> Reading:
         """Remove, fill in, score."""
+        if not self.shares:
+            raise SettingError("road.shares holds no share of pixels to remove")
         entry = trial.pictured
         if not entry.is_image or entry.feed.dtype.kind != "f":
             raise CapabilityError(
@@ -71,6 +73,8 @@ class Road:
             )
         if is_constant(trial.map):
             return undefined(FLAT)
+        if round(max(self.shares) * trial.map.size) < 1:
+            return undefined(f"no share amounts to one of {trial.map.size} pixels")
         order = order_of(trial.map.ravel(), self.rank, self.order)
         x = np.unique(self.shares)
         scores = trial.scores(({entry.name: row} for row in self._rows(trial, order, x)), self.of, len(x))

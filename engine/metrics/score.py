@@ -15,6 +15,7 @@ from .intervals import mean_interval, share_interval
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+UNDEFINED = "undefined: "  # begins the note that says why there is no value
 Interval = tuple[float, float]
 Curve = tuple[np.ndarray, np.ndarray]
 
@@ -61,7 +62,7 @@ class Reading:
 
 def undefined(why: str, **fields: Any) -> Reading:
     """Return a reading without a value, and the reason."""
-    return Reading(math.nan, notes=(f"undefined: {why}",), **fields)
+    return Reading(math.nan, notes=(f"{UNDEFINED}{why}",), **fields)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +74,8 @@ class Score:
     samples; of a single sample, that of the metric's own sampling, where it samples. ``samples`` holds the values one
     by one, NaN where undefined; ``curve`` x and the mean y over samples, ``curve_interval`` their 95 % limits.
     ``higher_is_better`` is None where neither end is good in itself; ``is_share`` where samples are 0 or 1.
-    ``evaluations`` counts model rows.
+    ``evaluations`` counts model rows. ``controls`` holds, by name, what the metric says of a random map and (of images)
+    of an edge detector for the same inputs, where these were evaluated beside the method.
     """
 
     metric: str
@@ -92,17 +94,21 @@ class Score:
     settings: dict[str, Any] = field(default_factory=dict)
     parts: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    controls: dict[str, Score] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Return a JSON document; numbers that are not finite are null."""
-        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        """Return a JSON document; numbers that are not finite are null, and controls are there where there are any."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "controls"}
         document: dict[str, Any] = _finite(plain(fields))
-        return document
+        controls = {name: control.to_json() for name, control in self.controls.items()}
+        return document | ({"controls": controls} if controls else {})
 
     def __repr__(self) -> str:
-        """One line: metric, method, value and interval."""
+        """One line: metric, method, value and interval, number of samples, and the values of the controls."""
         spread = "" if self.interval is None else f" ({self.interval[0]:.4g} to {self.interval[1]:.4g})"
-        return f"<Score {self.metric} of {self.method}: {self.value:.4g}{spread}, {len(self.samples)} samples>"
+        count = f"{len(self.samples)} sample{'' if len(self.samples) == 1 else 's'}"
+        beside = "".join(f", {name} {control.value:.4g}" for name, control in self.controls.items())
+        return f"<Score {self.metric} of {self.method}: {self.value:.4g}{spread}, {count}{beside}>"
 
 
 def gathered(

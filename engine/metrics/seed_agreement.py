@@ -42,4 +42,6 @@ class SeedAgreement(Comparing):
             return undefined("the maps are constant")
         same = all(np.array_equal(maps[0], other) for other in maps[1:])
         notes = ("the method does not depend on the seed",) if same else ()
+        if known.size < found.size:
+            notes = (*notes, f"{found.size - known.size} of {found.size} pairs are left out: a map is constant")
         return Reading(float(known.mean()), parts={"least": float(known.min())}, notes=notes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from ..registry import PREDICT, register
 from ..settings import Range
 from .score import Reading, undefined
 from .similarity import pearson
-from .subsets import Effects, drawn, effects
+from .subsets import drawn, effects
 from .trial import Of, Trial
 
 if TYPE_CHECKING:
@@ -55,7 +56,10 @@ class SensitivityN:
         sets = (part for n in sizes for part in self._sets(trial, features, n))
         found = effects(trial, features, self.baseline, self.of, sets, sum(counts))
         ends = np.cumsum([0, *counts])
-        parts = [Effects(found.sums[a:b], found.drops[a:b], found.score) for a, b in itertools.pairwise(ends.tolist())]
+        parts = [
+            dataclasses.replace(found, sums=found.sums[a:b], drops=found.drops[a:b])
+            for a, b in itertools.pairwise(ends.tolist())
+        ]
         y = np.array([math.nan if p.trouble else pearson(p.sums, p.drops) for p in parts])
         named = {f"n={n}": value for n, value in zip(sizes, y.tolist(), strict=True)}
         if not np.isfinite(y).any():

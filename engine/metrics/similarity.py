@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Likeness = Literal[
     "spearman", "absolute-spearman", "pearson", "kendall", "cosine", "ssim", "raw-ssim", "hog", "l1", "l2", "mse"
 ]
+Correlation = Literal["pearson", "spearman"]
 DISTANCES = frozenset({"l1", "l2", "mse"})
 WINDOW = 7  # pixels, of SSIM; smaller maps get one window over all
 HOG_CELLS = 8  # along each side, at most
@@ -44,14 +45,30 @@ def pearson(x: np.ndarray, y: np.ndarray) -> float:
     x, y = x.ravel(), y.ravel()
     if x.size < 2 or is_constant(x) or is_constant(y):
         return math.nan
-    x, y = x - x.mean(), y - y.mean()
+    x, y = (a - a.mean() for a in map(near_one, (x, y)))
     norm = float(np.linalg.norm(x) * np.linalg.norm(y))
     return float(np.clip(x @ y / norm, -1.0, 1.0)) if norm > 0 else math.nan
 
 
+def near_one(x: np.ndarray) -> np.ndarray:
+    """Return numbers divided by a power of two, the largest magnitude near 1: squares neither overflow nor vanish.
+
+    >>> import numpy as np
+    >>> near_one(np.array([3.0, -6.0])).tolist()
+    [0.375, -0.75]
+    """
+    _, exponent = np.frexp(np.abs(x).max())
+    return np.asarray(np.ldexp(x, -exponent))
+
+
 def spearman(x: np.ndarray, y: np.ndarray) -> float:
-    """Return the rank correlation, ties at their mean rank; NaN as for ``pearson``."""
-    return pearson(_ranks(x.ravel()), _ranks(y.ravel()))
+    """Return the rank correlation, ties at their mean rank; NaN as for ``pearson``: rounding has no order."""
+    return math.nan if is_constant(x) or is_constant(y) else pearson(_ranks(x.ravel()), _ranks(y.ravel()))
+
+
+def correlation_of(kind: Correlation, x: np.ndarray, y: np.ndarray) -> float:
+    """Return the linear or rank correlation; NaN where it is undefined."""
+    return pearson(x, y) if kind == "pearson" else spearman(x, y)
 
 
 def _ranks(x: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 
 from ..registry import PREDICT, register
+from .removal import ALONE
 from .score import Reading, undefined
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ NOTHING = "the map is zero everywhere"
 class Sparseness:
     """Gini index of the magnitudes: 0 where all are equal, (M - 1) / M where a single one is not 0.
 
-    ``G = sum_i (2 i - M - 1) a_i / (M sum a)`` with magnitudes a in ascending order, i from 1. A map of zeros has none;
-    some libraries give it 0.
+    ``G = sum_i (2 i - M - 1) a_i / (M sum a)`` with magnitudes a in ascending order, i from 1. A map of zeros has none,
+    for which some libraries give 0, nor has a single feature, which is spread evenly and all on one at a time.
 
     Source: Hurley and Rickard 2009, Comparing measures of sparsity; Chalasani et al. 2020, Concise explanations of
     neural networks using adversarial training, arXiv:1810.06583.
@@ -40,7 +41,7 @@ class Sparseness:
     def score(self, trial: Trial) -> Reading:
         """Sort and weigh."""
         a = np.sort(np.abs(trial.levels(trial.features(self.features))))
-        if not a.sum():
-            return undefined(NOTHING)
+        if not a.sum() or a.size == 1:
+            return undefined(ALONE if a.size == 1 else NOTHING)
         places = np.arange(1, a.size + 1)
         return Reading(float(((2 * places - a.size - 1) * a).sum() / (a.size * a.sum())))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from ..errors import SettingError, printable
 from ..masking.label_maps import as_array
-from .removal import is_still
+from .removal import ALONE, FLAT, is_still
 from .similarity import is_constant
 
 if TYPE_CHECKING:
@@ -26,11 +27,17 @@ ONE_SET = "there is one set only: a correlation takes two"
 
 @dataclass(frozen=True, eq=False)
 class Effects:
-    """``sums`` (K,) of the attributions of K sets, ``drops`` (K,), f(x) - f(x without the set), and ``score``, f(x)."""
+    """``sums`` (K,) of the attributions of K sets, ``drops`` (K,), f(x) - f(x without the set), and ``score``, f(x).
+
+    ``is_flat`` where the map has the same level on all features: sums then tell how large the features are;
+    ``is_alone`` where there is one feature only.
+    """
 
     sums: np.ndarray
     drops: np.ndarray
     score: float
+    is_flat: bool = False
+    is_alone: bool = False
 
     @property
     def moves(self) -> bool:
@@ -40,10 +47,12 @@ class Effects:
     @property
     def trouble(self) -> str:
         """Why sums and drops have no correlation; empty if they have one."""
-        if len(self.sums) < 2:
-            return ONE_SET
+        if len(self.sums) < 2 or self.is_alone:
+            return ALONE if self.is_alone else ONE_SET
         if is_still(self.score - self.drops):
             return CONSTANT_DROPS
+        if self.is_flat:
+            return FLAT
         return CONSTANT_SUMS if is_constant(self.sums) else ""
 
 
@@ -61,7 +70,8 @@ def effects(trial: Trial, features: Features, baseline: Any, of: Of, sets: Itera
         # no product of matrices: its threads would wait for the model's cores
         sums.append(np.einsum("bm,m->b", ~present, phi, optimize=False))
         drops.append(full - scores)
-    return Effects(np.concatenate(sums), np.concatenate(drops), full)
+    found = Effects(np.concatenate(sums), np.concatenate(drops), full)
+    return dataclasses.replace(found, is_flat=is_constant(trial.levels(features)), is_alone=features.size == 1)
 
 
 def drawn(rng: np.random.Generator, features: int, size: int, count: int) -> Iterable[np.ndarray]:

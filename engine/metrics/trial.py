@@ -15,11 +15,12 @@ from ..masking.choose import resolve_features
 from ..masking.layout import masked_inputs
 from ..memory import Memories
 from ..problem import Problem, Progress, Silence
+from ..question import Question
 from ..rows import has_rows
 from ..scorer import Scorer
+from .answers import Answers
 from .attributions import Attributions, values_of
 from .probability import probability_target
-from .similarity import pearson, spearman
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from .boxes import Box
 
 Of = Literal["auto", "score", "probability"]
-Correlation = Literal["pearson", "spearman"]
 
 
 class Ledger:
@@ -58,7 +58,7 @@ class Trial:
     where the attributions came as numbers. ``mask`` is True where the evidence is known to be, on the grid of ``map``;
     None where that is not known; ``boxes`` (x0, y0, x1, y1), the far ends excluded, are those that it was given as, if
     it was. ``beside`` holds other methods' explanations of the same sample by name, ``memories`` the scores that all
-    methods of a sample need.
+    methods of a sample need, ``answers`` the explanations that several metrics need.
     """
 
     model: Model
@@ -74,6 +74,7 @@ class Trial:
     metric: str = ""
     ledger: Ledger = field(default_factory=Ledger)
     memories: Memories = field(default_factory=Memories)
+    answers: Answers = field(default_factory=Answers)
 
     @cached_property
     def inputs(self) -> dict[str, MaskedInput]:
@@ -126,8 +127,8 @@ class Trial:
     def map(self) -> np.ndarray:
         """The map of the pictured input: (height, width) of an image, else the values without the batch axis.
 
-        Channels are added up, or taken once where they all carry the same number. Of a string, it is the values of
-        its words.
+        Channels are added up, or taken once where they all carry the same number. Of a table with several inputs, it
+        is the values of all columns; of a string, those of its words.
         """
         return self.map_of(self.explanation)
 
@@ -140,6 +141,9 @@ class Trial:
         array = values[entry.name]
         if entry.holds_text and explanation.feature_values is not None:
             return np.asarray(explanation.feature_values, dtype=np.float64)
+        if entry.is_table:
+            columns = [values[n] for n, e in self.inputs.items() if e.is_table and n in values]
+            return np.asarray(array[0]) if len(columns) == 1 else np.concatenate([c.ravel() for c in columns])
         if not entry.is_image:
             return np.asarray(array[0])
         height, width = entry.letters.index("H"), entry.letters.index("W")
@@ -226,16 +230,33 @@ class Trial:
     ) -> Explanation:
         """Explain again with something changed: another model, input, target or seed.
 
-        A changed input keeps its picture, so that features which are cut from it stay the same. Raises
-        ``CapabilityError`` where the attributions came as numbers, without the method that made them.
+        A changed input keeps its picture, so that features which are cut from it stay the same. What another metric
+        has asked before is not made again, but counts as evaluations of this one all the same; the values are not for
+        writing. Raises ``CapabilityError`` where the attributions came as numbers, without the method that made them.
         """
-        if self.explainer is None:
+        explainer = self.explainer
+        if explainer is None:
             raise CapabilityError(
                 f"{self.metric} makes the explanation again, and these attributions came as numbers alone",
                 tip="name a method, or give an Explanation that onnxplain made",
             )
         sample = self.sample if feeds is None else dataclasses.replace(self.sample, feeds=dict(feeds))
-        made = self.explainer(model or self.model, sample, target or self.target, self.seed if seed is None else seed)
+        aim, number = target or self.target, self.seed if seed is None else seed
+
+        def make() -> Explanation:
+            return explainer(model or self.model, sample, aim, number)
+
+        made = make() if model is not None else self.answers.of(self.explanation.method, sample, aim, number, make)
+        self.ledger.rows += made.evaluations
+        return made
+
+    def by(self, method: str) -> Explanation:
+        """Explain the same by another method, as it is by default; what was asked before is not made again."""
+
+        def make() -> Explanation:
+            return Question.of(self.model, method, self.target, seed=self.seed).answer(self.sample)
+
+        made = self.answers.of(f"{method}, as it is by default", self.sample, self.target, self.seed, make)
         self.ledger.rows += made.evaluations
         return made
 
@@ -275,8 +296,3 @@ def reach(feed: np.ndarray) -> float:
     """Return how far the numbers of an input reach, from the smallest to the largest; 1 where they are all equal."""
     spread = float(np.nanmax(feed)) - float(np.nanmin(feed))
     return spread if spread > 0 else 1.0
-
-
-def correlation_of(kind: Correlation, x: np.ndarray, y: np.ndarray) -> float:
-    """Return the linear or rank correlation; NaN where it is undefined."""
-    return pearson(x, y) if kind == "pearson" else spearman(x, y)

@@ -60,10 +60,14 @@ def meaning(metric: str) -> str:
 
 
 def places(scores: Sequence[Score]) -> list[str]:
-    """Return the place of each score of a metric that is good at one end, the best first; empty without a value."""
+    """Return the place of each score of a metric that is good at one end, the best first; empty without a value.
+
+    Values that are equal, but for rounding, share a place.
+    """
+    values = [f"{score.value:.9g}" for score in scores]
     return [
-        str(place) if math.isfinite(score.value) and score.higher_is_better is not None else ""
-        for place, score in enumerate(scores, 1)
+        str(1 + values.index(shown)) if math.isfinite(score.value) and score.higher_is_better is not None else ""
+        for score, shown in zip(scores, values, strict=True)
     ]
 
 
@@ -105,8 +109,12 @@ def agreement(scores: Sequence[Score], controls: Sequence[str]) -> tuple[tuple[s
     lines = [
         (
             f"{names.index(score.method) + 1} {score.method}" if score.method in names else score.method,
-            *(f"{score.parts[name]:.2f}" if name in score.parts else "" for name in names),
+            *(_cell(score.parts[name]) if name in score.parts else "" for name in names),
         )
         for score in rows
     ]
     return ("", *(str(k) for k in range(1, len(names) + 1))), lines
+
+
+def _cell(likeness: float) -> str:
+    return f"{likeness:.2f}" if math.isfinite(likeness) else "-"

@@ -189,9 +189,17 @@ def test_a_map_that_ranks_nothing_is_said_to(run, linear):
     """Both rows' columns absent or present alike: a baseline that is the row itself leaves nothing to rank."""
     options = ("-m", "ablation", "--set", "ablation.baseline=1,2,4", "--metric", "deletion")
     result = run("evaluate", "linear.onnx", "rows.csv:0", *options)
-    assert result.exit_code == 0
+    assert result.exit_code == 4  # nothing was established
     assert "note: ablation: undefined: the map is constant: it ranks nothing" in result.stdout
     assert re.search(r"^ +ablation +undefined", result.stdout, re.MULTILINE)
+
+
+def test_equal_values_share_a_place(run, digits):
+    """One pixel of the corner is evidence, where no map is highest: all have 0."""
+    result = run(
+        "evaluate", "digits-cnn", digits[0], "-m", "occlusion", "--metric", "pointing-game", "--box", "0,0,1,1"
+    )
+    assert re.findall(r"^(\d) +\w.* 0 ", result.stdout, re.MULTILINE) == ["1", "1", "1"]
 
 
 def test_metrics_are_listed_and_described(run):

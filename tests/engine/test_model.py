@@ -182,12 +182,48 @@ def test_cuda_is_refused_where_there_is_none_and_auto_is_silent(capfd):
     assert captured.out == captured.err == ""
 
 
-def test_a_provider_that_falls_back_is_an_error():
-    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers() or not runtime.cuda_missing():
+@pytest.mark.parametrize("provider", ["CUDAExecutionProvider", "TensorrtExecutionProvider"])
+def test_a_provider_that_falls_back_is_an_error(provider, capfd):
+    if provider not in onnxruntime.get_available_providers() or not runtime.cuda_missing():
         pytest.skip("needs the GPU wheel on a machine without a GPU")
-    model = onnxplain.load(affine(W, B).SerializeToString(), providers=["CUDAExecutionProvider"])
-    with pytest.raises(CapabilityError, match="does not start here"):
+    model = onnxplain.load(affine(W, B).SerializeToString(), providers=[provider])
+    with pytest.raises(CapabilityError, match=f"{provider} does not start here"):
         model.predict(np.zeros((1, 4), np.float32))
+    captured = capfd.readouterr()  # ONNX Runtime prints why: on stdout, where results belong
+    assert captured.out == captured.err == ""
+
+
+def test_what_a_provider_says_of_itself_is_the_reason(monkeypatch):
+    def refuses(*_, **__):
+        raise ValueError("Invalid EP option: blah")
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", refuses)
+    model = onnxplain.load(affine(W, B).SerializeToString(), providers=[("CPUExecutionProvider", {"blah": "1"})])
+    with pytest.raises(CapabilityError, match=r"CPUExecutionProvider does not start here\n.*Invalid EP option: blah"):
+        model.predict(np.zeros((1, 4), np.float32))
+
+
+def test_what_a_provider_cannot_open_is_told_without_its_source_code(monkeypatch):
+    """As OpenVINO 2025 says it, with two places in the source and a template's arguments."""
+    said = (
+        "[ONNXRuntimeError] : 1 : FAIL : Exception during initialization: /a/backends/basic_backend.cc:136 "
+        "ep::Backend::Backend(std::unique_ptr<onnx::ModelProto>&, const ep::Context&) /a/ov_interface.cc:28 "
+        "auto ep::Boundary(Func&&, std::format_string<Args ...>&&) [with Func = Core::Compile(bool)::<lambda()>] "
+        "[EP] Exception while Loading Network: Exception from src/core.cpp:114:\n"
+        "Exception from src/plugin.cpp:53:\nCheck '!rank.is_dynamic()' failed at src/node.cpp:106:\nno rank\n"
+    )
+
+    def fails(*_, **__):
+        raise runtime._ort_errors.Fail(said)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", fails)
+    elsewhere = runtime.Device("Elsewhere", ("ElsewhereExecutionProvider",))
+    model = onnxplain.Model(affine(W, B).SerializeToString(), None, elsewhere, 1)
+    with pytest.raises(onnxplain.ModelError) as caught:
+        model.predict(np.zeros((1, 4), np.float32))
+    assert caught.value.message == "ONNX Runtime cannot open the model on ElsewhereExecutionProvider"
+    told = "[EP] Exception while Loading Network: Check '!rank.is_dynamic()' failed at src/node.cpp:106: no rank"
+    assert caught.value.where == told
 
 
 def test_unknown_devices_and_providers_are_named():

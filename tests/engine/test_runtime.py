@@ -231,10 +231,10 @@ def test_bytes_that_are_no_graph_are_told_in_words():
 def test_a_graph_that_the_optimiser_cannot_take_runs_unoptimised(monkeypatch):
     whole = onnxruntime.InferenceSession
 
-    def fails_optimised(proto, options, providers):
+    def fails_optimised(proto, options, **others):
         if options.graph_optimization_level != onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL:
             raise runtime._ort_errors.RuntimeException("the optimiser failed")
-        return whole(proto, options, providers=providers)
+        return whole(proto, options, **others)
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", fails_optimised)
     session = Session(affine(np.eye(2), np.zeros(2)).SerializeToString(), None, CPU, 1)

@@ -20,7 +20,7 @@ def near(expected):
 def score_of(onnx, x, phi, metric, target=0, **settings):
     """The Score of one metric for given attributions of one row."""
     x = np.array([x], dtype=np.float32)
-    (found,) = onnxplain.evaluate(onnx, x, np.array(phi, float), [(metric, settings)], target=target)
+    (found,) = onnxplain.evaluate(onnx, x, np.array(phi, float), [(metric, settings)], target=target, controls=False)
     return found
 
 

@@ -77,26 +77,71 @@ def test_a_loaded_explanation_is_judged_on_its_own_target(digits, pictures, tmp_
     assert score.parts["score"] == pytest.approx(made.score)
 
 
-def test_controls_come_after_the_method_and_know_less(digits, pictures):
-    scores = onnxplain.evaluate(digits, pictures, "occlusion", ["deletion"], controls=True)
-    assert [s.method for s in scores] == ["occlusion", "random", "edges"]
-    values = {s.method: s.value for s in scores}
-    assert values["occlusion"] < min(values["random"], values["edges"])
+def test_controls_are_beside_each_score_and_know_less(digits, pictures):
+    (score,) = onnxplain.evaluate(digits, pictures, "occlusion", ["deletion"])
+    assert score.method == "occlusion"
+    assert [(name, control.method) for name, control in score.controls.items()] == [
+        ("random", "random"),
+        ("edges", "edges"),
+    ]
+    assert score.value < min(control.value for control in score.controls.values())
+    assert all(len(control.samples) == 3 and control.interval for control in score.controls.values())
+    assert repr(score).endswith(
+        f", random {score.controls['random'].value:.4g}, edges {score.controls['edges'].value:.4g}>"
+    )
+    document = score.to_json()
+    assert document["controls"]["edges"]["value"] == score.controls["edges"].value
+
+
+def test_without_controls_the_method_alone_is_evaluated(digits, pictures):
+    (alone,), (beside,) = (
+        onnxplain.evaluate(digits, pictures, "occlusion", ["deletion"], controls=c) for c in (False, True)
+    )
+    assert alone.controls == {}
+    assert "controls" not in alone.to_json()
+    assert (alone.value, alone.evaluations) == (beside.value, beside.evaluations)
+
+
+def test_a_metric_that_no_control_can_have_has_none_beside_it(digits, pictures):
+    (score,) = onnxplain.evaluate(digits, pictures[0], "kernel-shap", ["completeness"], features="grid:3")
+    assert score.value == pytest.approx(0, abs=1e-5)
+    assert score.controls == {}
+
+
+def test_a_control_that_fails_says_so_and_leaves_the_score_alone(digits, pictures):
+    from onnxplain.engine.registry import unregister
+
+    @onnxplain.register("metric", "choosy", source="a test")
+    @dataclasses.dataclass(frozen=True)
+    class Choosy:
+        """Overflows on maps of controls."""
+
+        def score(self, trial):
+            if trial.explanation.method == "edges":
+                raise onnxplain.ModelError("the model overflows")
+            return onnxplain.Reading(1.0)
+
+    try:
+        (score,) = onnxplain.evaluate(digits, pictures[:1], "occlusion", ["choosy"])
+    finally:
+        unregister("choosy")
+    assert (score.value, score.controls["random"].value) == (1, 1)
+    assert math.isnan(score.controls["edges"].value)
+    assert score.controls["edges"].notes == ("undefined: the control could not be evaluated: the model overflows",)
 
 
 def test_each_input_gets_a_random_map_of_its_own_that_perturbations_leave_alone(digits, pictures):
     metrics = ["entropy", ("max-sensitivity", {"samples": 2})]
-    scores = onnxplain.evaluate(digits, pictures, "random", metrics, controls=True)
-    named, control = [s for s in scores if s.method == "random" and s.metric == "entropy"]
+    named, still = onnxplain.evaluate(digits, pictures, "random", metrics)
     assert len(set(named.samples)) == 1  # the same seed: the same map
-    assert len(set(control.samples)) == 3
-    assert all(s.value == 0 for s in scores if s.metric == "max-sensitivity" and s.method == "random")
+    assert len(set(named.controls["random"].samples)) == 3
+    assert (still.value, still.controls["random"].value) == (0, 0)
 
 
 def test_tables_have_no_edges():
     onnx_model = affine(np.array([[1.0, 2.0, -1.0]]), np.zeros(1)).SerializeToString()
-    scores = onnxplain.evaluate(onnx_model, np.ones((1, 3), np.float32), "ablation", ["sparseness"], controls=True)
-    assert [s.method for s in scores] == ["ablation", "random"]
+    (score,) = onnxplain.evaluate(onnx_model, np.ones((1, 3), np.float32), "ablation", ["sparseness"])
+    assert list(score.controls) == ["random"]
 
 
 def test_a_feature_that_spans_elements_counts_once():
@@ -182,9 +227,8 @@ def test_the_intervals_of_a_curve_keep_to_what_there_can_be():
 def test_controls_are_judged_on_the_target_of_the_explanation(digits, pictures):
     made = onnxplain.explain(digits, pictures[0], "occlusion", target=5)
     metrics = [("deletion", {"of": "score"})]
-    scores = onnxplain.evaluate(digits, made.sample, made, metrics, controls=True)
-    assert [s.method for s in scores] == ["occlusion", "random", "edges"]
-    assert [s.parts["score"] for s in scores] == pytest.approx([made.score] * 3)
+    (score,) = onnxplain.evaluate(digits, made.sample, made, metrics)
+    assert [s.parts["score"] for s in (score, *score.controls.values())] == pytest.approx([made.score] * 3)
 
 
 @pytest.mark.parametrize("plugin", onnxplain.methods("metric"), ids=lambda plugin: plugin.name)
@@ -195,6 +239,38 @@ def test_every_metric_says_what_its_numbers_mean(plugin):
     assert facts["meaning"]
     assert facts["cost"]
     assert plugin.source
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_a_metric_that_gives_no_number_is_said_to(number, digits, pictures):
+    from onnxplain.engine.registry import unregister
+
+    @onnxplain.register("metric", "numberless", source="a test")
+    @dataclasses.dataclass(frozen=True)
+    class Numberless:
+        """Forgets to say why."""
+
+        def score(self, _):
+            return onnxplain.Reading(number, notes=("a note",))
+
+    try:
+        (score,) = onnxplain.evaluate(digits, pictures[0], "occlusion", ["numberless"], controls=False)
+    finally:
+        unregister("numberless")
+    assert math.isnan(score.value)
+    assert score.notes == ("a note", f"undefined: the metric gives {number:g}, which is no finite number")
+
+
+@pytest.mark.parametrize("metric", ["faithfulness-estimate", "sensitivity-n", "effective-size", "method-agreement"])
+def test_the_size_of_the_numbers_does_not_matter(metric, digits, pictures):
+    """Squares of 1e-300 are 0, and those of 1e300 are infinite; a correlation has no unit."""
+    phi, other = np.random.default_rng(0).normal(size=(2, 8, 8))
+    settings = {"others": [other], "similarity": "pearson"} if metric == "method-agreement" else {}
+    once, *scaled = (
+        onnxplain.evaluate(digits, pictures[0], phi * k, [(metric, settings)], controls=False)[0].value
+        for k in (1, 1e-300, 1e300)
+    )
+    assert scaled == pytest.approx([once] * 2)
 
 
 def test_a_mistake_of_a_metric_names_it(digits, pictures):

@@ -44,16 +44,38 @@ class TestUndefined:
         assert math.isnan(score.value)
         assert "move" in score.notes[0]
 
-    @pytest.mark.parametrize("metric", METRICS[:-1])
+    @pytest.mark.parametrize(
+        "metric",
+        [
+            *METRICS[:-1],
+            "mu-fidelity",
+            "faithfulness-correlation",
+            "sensitivity-n",
+            "faithfulness-estimate",
+            "occlusion-rank-correlation",
+            "sparseness",
+        ],
+    )
     def test_a_single_feature_is_not_put_in_order(self, metric):
         settings = {"features": np.zeros(4, int)}
         (score,) = onnxplain.evaluate(linear(WEIGHTS), X, np.array([3.0, 1, 2, 4]), [(metric, settings)], target=0)
-        assert score.notes == ("undefined: there is one feature only: nothing to put in order",)
+        assert score.notes == ("undefined: there is one feature only: nothing to compare it with",)
 
     def test_a_map_of_zeros_that_stays_so_has_no_steepness(self):
         (score,) = onnxplain.evaluate(linear((0, 0, 0, 0), bias=3), X, "ablation", ["local-lipschitz"], target=0)
         assert math.isnan(score.value)
         assert "zero everywhere" in score.notes[0]
+
+    @pytest.mark.parametrize(
+        ("metric", "settings", "bias"),
+        [("average-drop", {}, -100), ("average-gain", {}, 100), ("average-drop", {"rescale": False}, 0)],
+    )
+    def test_a_reason_is_told_once_whatever_the_numbers(self, metric, settings, bias):
+        rows, maps = np.concatenate([X, 2 * X, 3 * X]), [np.array([1.0, 2, 3, 4 + k]) for k in range(3)]
+        onnx = linear(WEIGHTS, bias=bias)
+        (score,) = onnxplain.evaluate(onnx, rows, maps, [(metric, settings)], target=0, controls=False)
+        assert math.isnan(score.value)
+        assert len(score.notes) == 1
 
     def test_samples_without_a_value_are_left_out_and_counted(self):
         rows = np.concatenate([X, 2 * X, 3 * X])
@@ -158,3 +180,68 @@ class TestRefused:
         made = onnxplain.explain(digits, pictures[0], "eigen-cam", upsample=False)
         with pytest.raises(CapabilityError, match="not of the inputs"):
             onnxplain.evaluate(digits, made.sample, made, ["deletion"])
+
+
+class TestTexts:
+    """Models without an input of floating-point numbers."""
+
+    @pytest.fixture
+    def words(self, tmp_path):
+        pytest.importorskip("tokenizers")
+        from text_models import string_model, written
+
+        return onnxplain.load(written(tmp_path, string_model(), None), device="cpu")
+
+    def test_words_are_not_shown_in_part(self, words):
+        with pytest.raises(CapabilityError, match="average-drop shows features in part"):
+            onnxplain.evaluate(words, onnxplain.Text("a wonderful film"), "exact-shapley", ["average-drop"], target=1)
+
+    def test_another_graph_of_the_same_function_can_be_given(self, words):
+        text, metric = onnxplain.Text("a wonderful film"), "implementation-invariance"
+        given = {"target": 1, "controls": False}
+        from text_models import string_model
+
+        other = string_model()
+        other.producer_name = "another"
+        metrics = [(metric, {"model": onnxplain.load(other.SerializeToString(), words.spec)})]
+        (score,) = onnxplain.evaluate(words, text, "exact-shapley", metrics, **given)
+        assert score.value == 0
+        with pytest.raises(CapabilityError, match="no Relu and no input of floating-point numbers"):
+            onnxplain.evaluate(words, text, "exact-shapley", [metric], **given)
+
+
+class TestMisuse:
+    PHI = np.array([3.0, 1, 2, 4])
+
+    @pytest.mark.parametrize("metrics", [None, 3, [3], [("deletion",)], [("deletion", 3)], [(3, {})]])
+    def test_what_is_no_list_of_metrics(self, metrics):
+        with pytest.raises(SettingError, match=r"metrics are a list|a metric is a name"):
+            onnxplain.evaluate(linear(WEIGHTS), X, self.PHI, metrics, target=0)
+
+    @pytest.mark.parametrize("seed", [-1, 0.5, "a", True])
+    def test_what_is_no_seed(self, seed):
+        with pytest.raises(SettingError, match="seed must be a whole number from 0 on"):
+            onnxplain.evaluate(linear(WEIGHTS), X, self.PHI, ["mu-fidelity"], target=0, seed=seed)
+
+    @pytest.mark.parametrize("metric", ["faithfulness-correlation", "mu-fidelity"])
+    def test_a_set_of_all_features_or_more(self, metric):
+        for size in (4, 1000):
+            with pytest.raises(SettingError, match=f"{metric}.size is {size}, and a set has at most 3 of 4 features"):
+                onnxplain.evaluate(linear(WEIGHTS), X, self.PHI, [(metric, {"size": size})], target=0)
+
+    def test_no_share_of_pixels(self, digits, pictures):
+        with pytest.raises(SettingError, match="holds no share"):
+            onnxplain.evaluate(digits, pictures[0], "occlusion", [("road", {"shares": []})])
+
+    def test_a_share_of_less_than_a_pixel(self, digits, pictures):
+        (score,) = onnxplain.evaluate(digits, pictures[0], "occlusion", [("road", {"shares": [0.005]})])
+        assert score.notes == ("undefined: no share amounts to one of 64 pixels",)
+
+    def test_a_mask_of_one_number(self, digits, pictures):
+        with pytest.raises(InputError, match="the mask has the size of a single number, the map 8 x 8"):
+            onnxplain.evaluate(digits, pictures[0], "occlusion", ["pointing-game"], mask=3)
+
+    def test_an_input_that_is_given_twice_is_noted(self, digits, pictures):
+        (score,) = onnxplain.evaluate(digits, [pictures[0], pictures[1], pictures[0]], "occlusion", ["deletion"])
+        assert len(score.samples) == 3
+        assert score.notes == ("1 of 3 inputs were there before: the interval is too narrow",)

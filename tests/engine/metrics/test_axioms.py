@@ -69,3 +69,40 @@ class TestCompleteness:
         (score,) = onnxplain.evaluate(linear((4, 2, 1, -1)), made.sample, relevance, ["completeness"])
         assert score.value == pytest.approx(2 / 6.5)
         assert score.parts["score difference"] == pytest.approx(6.5)
+
+
+class TestShifts:
+    """Columns of other units: each is shifted by a reach of its own, and what rounding does is told."""
+
+    def test_a_column_is_shifted_by_its_own_reach(self, tmp_path):
+        onnx, x = table(tmp_path, "a,b\n0,1000\n4,9000\n"), np.array([[1.0, 2000.0]], np.float32)
+        score = value(onnx, x, "ablation", "input-invariance", target=0, baseline=0)
+        weights, reach = np.array([3.0, 2.0]), np.array([4.0, 8000.0])
+        expected = np.linalg.norm(weights * reach) / np.linalg.norm(weights * x[0])
+        assert score.value == pytest.approx(expected, rel=1e-5)
+        assert score.parts["score difference"] == pytest.approx(0, abs=1e-2)
+
+    def test_numbers_that_lose_their_digits_have_no_value(self, tmp_path):
+        onnx, x = table(tmp_path, "a,b\n0,0\n1,1\n"), np.array([[1e-5, 2e-5]], np.float32)
+        score = value(onnx, x, "ablation", "input-invariance", {"shift": 100.0}, target=0, baseline=0)
+        assert np.isnan(score.value)
+        assert score.notes[0].startswith("undefined: numbers this far from 0 are too coarse: the score changes")
+
+    def test_methods_of_an_input_share_the_shifted_model(self, digits, zero, monkeypatch):
+        from onnxplain.engine.metrics import input_invariance
+
+        made, real = [], input_invariance.altered
+        monkeypatch.setattr(input_invariance, "altered", lambda *given: made.append(given) or real(*given))
+        alone = [value(digits, zero, name, "input-invariance", {"shift": 0.3}) for name in ("occlusion", "random")]
+        assert len(made) == 1
+        assert [score.value for score in alone] == [pytest.approx(alone[0].value), 0]
+
+
+def table(folder, background):
+    path = folder / "m.onnx"
+    path.write_bytes(linear((3, 2)))
+    (folder / "rows.csv").write_text(background)
+    path.with_suffix(".toml").write_text(
+        'background = "rows.csv"\n[inputs.x]\nmodality = "table"\ncolumns = ["a", "b"]\n'
+    )
+    return onnxplain.load(path)

@@ -50,6 +50,12 @@ def test_the_other_model_must_be_given_and_take_the_same_inputs(metric):
         value(linear((1, 2, 3, 4)), X, "ablation", metric, {"model": onnxplain.load(other)}, target=0)
 
 
+@pytest.mark.parametrize("metric", ["data-randomisation", "model-agreement", "implementation-invariance"])
+def test_the_model_itself_is_no_other_model(metric, digits, zero):
+    with pytest.raises(InputError, match=f"{metric}.model is the very model that is explained"):
+        value(digits, zero, "occlusion", metric, {"model": str(digits.path)})
+
+
 @pytest.fixture(scope="module")
 def versions(tmp_path_factory):
     import logging
@@ -114,6 +120,7 @@ def test_providers_agree_by_how_alike_their_explanations_are(monkeypatch):
     for _ in range(2):
         score = value(mine, X, "ablation", "provider-agreement", settings, target=0)
     assert [(k["device"], k["providers"]) for k in asked] == [("cuda:1", None)]
+    assert score.notes == ()
     here, there = np.array([4, 2, 1, -1]) * X[0], np.array([4, 2, 1, -2]) * X[0]
     assert score.value == pytest.approx(np.corrcoef(here, there)[0, 1], abs=1e-5)
     assert score.parts["relative difference"] == pytest.approx(0.5 / np.linalg.norm(here), rel=1e-5)
@@ -124,7 +131,10 @@ def test_a_provider_with_other_options_is_another_device(digits, zero):
     """Two sessions of ONNX Runtime on one processor, one without its arena of memory, compute the same."""
     mine = onnxplain.load(digits.path, providers=[("CPUExecutionProvider", {"use_arena": "0"})])
     score = value(mine, zero, "rise", "provider-agreement", {"device": "cpu"}, masks=100)
+    there = [("CPUExecutionProvider", {"use_arena": "1"})]  # a name with options
+    assert value(mine, zero, "rise", "provider-agreement", {"providers": there}, masks=100).value == score.value
     assert score.value == pytest.approx(1)
+    assert ["to the last bit" in note for note in score.notes] == [True]
     assert score.parts["relative difference"] == pytest.approx(0, abs=1e-6)
     assert score.parts["score"] == pytest.approx(onnxplain.explain(digits, zero, "rise", masks=100).score, rel=1e-6)
     assert score.evaluations == 101  # of the explanation on the other device alone
@@ -177,3 +187,43 @@ def test_likeness_of_pictures_by_histograms_of_gradients():
     assert likeness(waves, across, "hog") < 0
     with pytest.raises(CapabilityError, match="HOG compares maps of at least 16 x 16 pixels"):
         likeness(np.eye(8), np.eye(8), "hog")
+
+
+@pytest.mark.parametrize("kind", ["spearman", "absolute-spearman"])
+def test_rounding_has_no_ranks(kind):
+    from onnxplain.engine.metrics.similarity import likeness
+
+    nearly = 0.3 + 1e-16 * np.arange(6)
+    assert len(np.unique(nearly)) > 1
+    assert math.isnan(likeness(nearly, np.arange(6.0), kind))
+
+
+def test_methods_whose_maps_are_constant_are_left_out_by_name():
+    onnx = linear((4, 2, 1, -1))
+    others = {"flat": np.ones(4), "same": np.array([4.0, 2, 1, -1])}
+    score = value(onnx, X, np.array([4.0, 2, 1, -1]), "method-agreement", {"others": others}, target=0)
+    assert score.value == pytest.approx(1)
+    assert score.notes == ("left out, for their maps are constant: flat",)
+
+
+def test_pairs_of_seeds_with_a_constant_map_are_counted():
+    from dataclasses import dataclass
+
+    from onnxplain.engine.registry import unregister
+
+    @onnxplain.register("explainer", "flat-for-seed-2", source="a test")
+    @dataclass(frozen=True)
+    class Flat:
+        """Constant for one seed."""
+
+        def explain(self, problem):
+            rng = np.random.default_rng(problem.seed)
+            values = np.ones((1, 4)) if problem.seed == 2 else rng.normal(size=(1, 4))
+            return onnxplain.Explanation({"x": values}, problem.method, {}, "0", 1.0, sample=problem.sample)
+
+    try:
+        score = value(linear((4, 2, 1, -1)), X, "flat-for-seed-2", "seed-agreement", target=0)
+    finally:
+        unregister("flat-for-seed-2")
+    assert math.isfinite(score.value)
+    assert score.notes == ("3 of 6 pairs are left out: a map is constant",)

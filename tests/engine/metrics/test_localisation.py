@@ -165,3 +165,24 @@ def test_localisation_is_the_metric_that_is_chosen(by, metric, higher):
     score, other = found(phi, (0, 0, 3, 2), "localisation", by=by), found(phi, (0, 0, 3, 2), metric)
     assert score.value == other.value
     assert (score.higher_is_better, score.is_share, score.range) == (higher, other.is_share, (0, 1))
+
+
+def test_shares_of_ties_are_no_hits_and_have_the_interval_of_a_mean():
+    rows = np.concatenate([IMAGE, IMAGE])
+    phi = peak(0, 0) + peak(4, 4)
+    known = {"target": 0, "mask": [(0, 0, 1, 1), (0, 0, 3, 3)], "controls": False}
+    (score,) = onnxplain.evaluate(
+        triple_sum(), rows, [phi, peak(1, 1)], [("pointing-game", {"ties": "share"})], **known
+    )
+    assert score.samples == (0.5, 1)
+    assert not score.is_share
+    assert score.interval == (0, 1)  # Student's t of two values is wider than all there can be; Wilson's is not
+
+
+def test_signed_values_that_cancel_out_but_for_rounding_have_no_share():
+    phi = np.zeros((5, 5))
+    phi[0, :3] = (0.1, 0.2, -0.3)
+    assert 0 < abs(phi.sum()) < 1e-15
+    score = found(phi, (0, 0, 2, 2), "relevance-mass", signs="signed")
+    assert math.isnan(score.value)
+    assert "adds up to 0" in score.notes[0]

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import onnx
 import pytest
 from onnx import helper
 from scipy.stats import spearmanr
@@ -139,8 +140,11 @@ def test_seed_agreement_is_the_mean_over_all_pairs_of_seeds(digits, zero):
 
 
 def test_a_map_that_never_changes_is_stable(digits, zero):
-    assert value(digits, zero, "random", "max-sensitivity").value == 0
-    assert value(digits, zero, "occlusion", "max-sensitivity").value > 0
+    for metric in ("max-sensitivity", "local-lipschitz"):
+        still, moved = (value(digits, zero, name, metric) for name in ("random", "occlusion"))
+        assert (still.value, moved.value > 0) == (0, True)
+        assert still.notes == ("the map did not move at all: what does not look at the input is stable too",)
+        assert moved.notes == ()
 
 
 def test_max_sensitivity_of_contributions_of_a_linear_model():
@@ -211,3 +215,60 @@ def trained(pictures, labels):
         p = np.exp(z - z.max(axis=1, keepdims=True))
         weights -= 0.5 * (p / p.sum(axis=1, keepdims=True) - wanted).T @ pictures / len(labels)
     return weights
+
+
+def test_missing_values_have_no_part_in_the_size_of_the_input(tmp_path):
+    """Where a model takes missing values, |x| is that of the others."""
+    nodes = [
+        helper.make_node("IsNaN", ["x"], ["gone"]),
+        helper.make_node("Where", ["gone", "zero", "x"], ["there"]),
+        helper.make_node("Gemm", ["there", "W"], ["y"], transB=1),
+    ]
+    stored = {"zero": np.array([0], np.float32), "W": np.array([[4.0, 2]], np.float32)}
+    path = tmp_path / "m.onnx"
+    path.write_bytes(model(nodes, {"x": ["batch", 2]}, {"y": ["batch", 1]}, stored))
+    path.with_suffix(".toml").write_text('[inputs.x]\nmodality = "table"\ncolumns = ["a", "b"]\n')
+    onnx, x = onnxplain.load(path), np.array([[2.0, np.nan]], np.float32)
+    settings = {"relative": "input", "perturbations": [[0.5, 0.5]]}
+    given = {"target": 0, "baseline": 0}
+    assert value(onnx, x, "ablation", "max-sensitivity", settings, **given).value == pytest.approx(4 * 0.5 / 2)
+    steep = value(onnx, x, "ablation", "local-lipschitz", {"perturbations": [[0.5, 0.5]]}, **given)
+    assert steep.value == pytest.approx(4)  # moves by 2 where the input moves by 0.5: the missing value stays missing
+
+
+def test_changes_are_those_that_the_precision_of_the_input_leaves():
+    """In half precision 1024.3 is 1024, and 1024.8 is 1025: no change, and no sensitivity of 0; then one of 1."""
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT16, ["batch", 1])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT16, ["batch", 1])],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    half, x = onnxplain.load(proto.SerializeToString()), np.array([[1024]], np.float16)
+    for metric, expected in (("max-sensitivity", 1 / 1024), ("local-lipschitz", 1)):
+        score = value(half, x, "ablation", metric, {"perturbations": [[0.3]]}, target=0, baseline=0)
+        assert math.isnan(score.value)
+        assert "every change was zero in the precision of the input" in score.notes[0]
+        moved = value(half, x, "ablation", metric, {"perturbations": [[0.8]]}, target=0, baseline=0)
+        assert moved.value == pytest.approx(expected)
+
+
+def test_a_table_with_an_input_per_column_has_a_map_of_all_columns(tmp_path):
+    """y = 4 a + 2 b + c, an input each: its map is that of the three, not the single number of the first."""
+    nodes = [
+        helper.make_node("Concat", ["a", "b", "c"], ["x"], axis=1),
+        helper.make_node("Gemm", ["x", "W"], ["y"], transB=1),
+    ]
+    stored = {"W": np.array([[4, 2, 1], [1, 3, -2]], np.float32)}
+    path = tmp_path / "m.onnx"
+    path.write_bytes(model(nodes, {n: ["batch", 1] for n in "abc"}, {"y": ["batch", 2]}, stored))
+    path.with_suffix(".toml").write_text(
+        "".join(f'[inputs.{n}]\nmodality = "table"\ncolumns = ["{n}"]\n' for n in "abc")
+    )
+    columns = onnxplain.load(path)
+    x = {n: np.array([[number]], np.float32) for n, number in (("a", 1.0), ("b", 2.0), ("c", 3.0))}
+    score = value(columns, x, "ablation", "random-logit", {"similarity": "pearson"}, target=0, baseline=0)
+    assert score.value == pytest.approx(np.corrcoef([4, 4, 3], [1, 6, -6])[0, 1], abs=1e-6)
+    mass = value(columns, x, "ablation", "relevance-mass", target=0, baseline=0, mask=np.array([1, 0, 0]))
+    assert mass.value == pytest.approx(4 / 11)
