@@ -14,6 +14,7 @@ from .lazy import command
 from .model_argument import model_argument, model_json, open_model
 from .output import heading, print_json, table
 from .progress import bar
+from .reading import name_text_columns, text_column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +34,7 @@ MOST_LISTED = 10
     metavar="COLUMN",
     help="True classes or values: a column of the data, a file of one column, or a form of names: '*-{label}.jpg'.",
 )
+@text_column
 @click.option("--set", "assigned", multiple=True, metavar="KEY=VALUE", help="A setting; see: onnxplain methods NAME.")
 @click.option(
     "-t",
@@ -82,6 +84,7 @@ def analyse(options: dict[str, Any]) -> int:
     build(plugin.factory, settings, name)  # refused before the model is opened
     folder = None if options["output"] is None else _folder(options["output"], f"{name}.html")
     model = open_model(options["model"], options["spec"], options["device"], options["threads"])
+    name_text_columns(model, options["text_column"])
     with bar(Path(options["data"]).name) as progress:
         found = run(
             model,

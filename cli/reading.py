@@ -21,6 +21,14 @@ Command = TypeVar("Command", bound="Callable[..., Any]")
 Read = TypeVar("Read")
 
 
+text_column = click.option(
+    "--text-column",
+    multiple=True,
+    metavar="NAME",
+    help="The column of a CSV file that holds the texts, where it is not called text or such; twice for pairs.",
+)
+
+
 def text_options(command: Command) -> Command:
     """Add the options for texts."""
     options = (
@@ -31,6 +39,7 @@ def text_options(command: Command) -> Command:
             "--text-pair", multiple=True, metavar="TEXT", help="The second of two texts, after --text: a hypothesis."
         ),
         click.option("--tokenizer", metavar="FILE", help="The tokenizer.json for texts, if it is not beside MODEL."),
+        text_column,
     )
     for option in reversed(options):
         command = option(command)
@@ -39,12 +48,13 @@ def text_options(command: Command) -> Command:
 
 @dataclass(frozen=True)
 class Named:
-    """What the command line names: files (folders, patterns), texts, their second halves, and a tokenizer."""
+    """What the command line names: files (folders, patterns), texts, their second halves, tokenizer and columns."""
 
     inputs: tuple[str, ...]
     text: tuple[str, ...]
     text_pair: tuple[str, ...]
     tokenizer: str | None
+    text_column: tuple[str, ...]
 
     def check(self, instead: str = "") -> None:
         """Refuse a command without any input; ``instead`` says what else would do."""
@@ -52,6 +62,15 @@ class Named:
             raise click.UsageError("--text-pair is the second text of a pair; give the first one with --text")
         if not self.inputs and not self.text:
             raise click.UsageError(f"Missing argument 'INPUT...': name a file, or give a text with --text{instead}.")
+
+
+def name_text_columns(model: Model, names: tuple[str, ...]) -> None:
+    """Write into the model's spec which columns of CSV files hold its texts, where the command line says it."""
+    from ..engine.inputs.text_columns import with_text_columns
+    from ..engine.inputs.text_inputs import text_inputs
+
+    if names:
+        model.spec = with_text_columns(model.spec, text_inputs(model.inputs, model.spec), names)
 
 
 def samples_named(model: Model, named: Named, failed: Callable[[str, OnnxplainError], None]) -> Iterator[Sample]:
@@ -75,6 +94,7 @@ def samples_named(model: Model, named: Named, failed: Callable[[str, OnnxplainEr
     def read(source: Any, given: Texts | None) -> list[Sample]:
         return list(samples_of(model, source, named.tokenizer, given, failed))
 
+    name_text_columns(model, named.text_column)
     texts = attempt("", lambda: grouped_texts(named.text, named.text_pair, model.inputs, model.spec))
     files = (source for argument in named.inputs for source in attempt(argument, partial(_sources, argument)))
     if not named.text:

@@ -104,7 +104,7 @@ def samples_of(
     elif isinstance(given, Sample):
         yield _checked(given, model)
     elif isinstance(given, str | os.PathLike):
-        sources = expand_sources([os.fspath(given)])
+        sources = _sources(os.fspath(given), model)
         for source in sources:
             read = partial(_read, source, model, place_of(model, tokenizer), refused)
             yield from _sparing(source, read, refused) if len(sources) > 1 else read()
@@ -115,6 +115,17 @@ def samples_of(
     else:
         for row, sample in enumerate(split_rows(given, model.inputs, spec=model.spec)):
             yield from _sparing(f"row {row}", partial(_taken, sample, model), refused)
+
+
+def _sources(given: str, model: Model) -> list[str]:
+    """Return the files that a name stands for; where there is none, say to a model of texts how they are given."""
+    try:
+        return expand_sources([given])
+    except InputError as error:
+        if error.tip or not text_inputs(model.inputs, model.spec):
+            raise
+        tip = 'a text, rather than the name of a file, is given as onnxplain.Text("...")'
+        raise InputError(error.message, where=error.where, tip=tip) from None
 
 
 def _read(source: str, model: Model, place: Place, refused: Refused | None) -> Iterator[Sample]:

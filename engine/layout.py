@@ -1,9 +1,10 @@
-"""What the axes of an input mean, as far as its name, dtype and shape tell."""
+"""Inputs in words, and what their axes mean, as far as name, dtype and shape tell."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .files import excerpt
 from .token_inputs import is_of_tokens
 
 if TYPE_CHECKING:
@@ -34,6 +35,23 @@ class InputInfo(Protocol):
     @property
     def batch_axis(self) -> int | None:
         """Axis of the rows."""
+
+
+def describe(info: InputInfo) -> str:
+    """Return an input's name, type and shape in words, for messages.
+
+    The shape has '?' for sizes that the model leaves open.
+    """
+    kind = "string" if info.dtype.kind == "O" else info.dtype.name
+    return f"'{excerpt(info.name)}': {kind} {shape_text(info)}"
+
+
+def shape_text(info: InputInfo) -> str:
+    """Return an input's shape in words."""
+    sizes = ["?" if size is None else excerpt(size, 20) for size in info.shape]
+    if info.batch_axis is not None:
+        sizes[info.batch_axis] = "rows"
+    return f"({', '.join(sizes)})"
 
 
 def infer_layout(info: InputInfo) -> tuple[str, str]:

@@ -17,12 +17,16 @@ from ..files import excerpt, existing_file
 from ..inputs.acceptance import check_missing
 from ..inputs.array import check_feeds, may_miss
 from ..inputs.array_file import read_arrays
+from ..inputs.frames import in_order
 from ..inputs.load import expand_sources
 from ..inputs.padding import padded
 from ..inputs.rows import Rows, missing_rows, split_source
 from ..inputs.sample import Sample
+from ..inputs.strings import in_column, texts_of_strings
 from ..inputs.table import LABEL_COLUMNS, load_rows, load_values
 from ..inputs.table_file import TableFile, open_table
+from ..inputs.text import Text
+from ..inputs.text_table import holds_codes, takes_rows_of_texts
 from ..rows import first_row, has_rows, leading
 from .study import Study
 
@@ -72,13 +76,16 @@ def _read(model: Model, data: Any, names: Sequence[str]) -> Study:
             found: Any = read_arrays(path)
             lone = next(iter(found.values())) if len(found) == 1 and suffix == ".npy" else None
             study = _of_arrays(model, found if lone is None else lone, names, printable(path))
-            return _some_rows(study, rows, printable(path))
-        if suffix in TABLES and not path.is_dir() and _takes_rows(model):
+            return _some_rows(study, rows, printable(text))
+        is_table = suffix in TABLES and not path.is_dir()
+        if is_table and takes_rows_of_texts(model.inputs, model.spec) and not holds_codes(path, model.inputs):
+            return _of_texts(model, text, names)
+        if is_table and _takes_rows(model):
             return _of_table(model, text, names)
         samples = [s for source in expand_sources([text]) for s in samples_of(model, source)]
         return _of_samples(model, samples, names, printable(text))
     is_samples = isinstance(data, Sample) or (
-        isinstance(data, list | tuple) and data and isinstance(data[0], Sample | str | os.PathLike)
+        isinstance(data, list | tuple) and data and isinstance(data[0], Sample | Text | str | os.PathLike)
     )
     if is_samples:
         return _of_samples(model, list(samples_of(model, data)), names, "")
@@ -101,9 +108,25 @@ def _of_table(model: Model, source: str, names: Sequence[str]) -> Study:
     own = [n for n in _header(path) if n.lower() in LABEL_COLUMNS and n not in first.columns and n not in names]
     labels = _columns(path, rows, own[:1])[own[0]] if own else None
     first = Sample(feeds, first.modality, first.source, columns=first.columns, raw=first.raw)
-    left = ", ".join(excerpt(n, 30) for n in others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
-    notes = (f"columns that are not the model's, left out: {left}",) if others else ()
-    return Study(model, found, first, labels, beside, source=printable(path), notes=notes)
+    return Study(model, found, first, labels, beside, source=printable(source), notes=_left_out(others))
+
+
+def _left_out(names: Sequence[str]) -> tuple[str, ...]:
+    left = ", ".join(excerpt(n, 30) for n in names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return (f"columns that are not the model's, left out: {left}",) if names else ()
+
+
+def _of_texts(model: Model, source: str, names: Sequence[str]) -> Study:
+    """Return the texts of a CSV file, filled up to one length."""
+    path, rows = split_source(source)
+    beside = _columns(path, rows, names)
+    samples = list(samples_of(model, source))
+    header, used = _header(path), {*samples[0].preprocessing["columns"], *samples[0].columns}
+    own = [n for n in header if n.lower() in LABEL_COLUMNS and n not in used and n not in names]
+    labels = _columns(path, rows, own[:1])[own[0]] if own else None
+    others = [n for n in header if n not in used and n not in names and n not in own]
+    study = _of_samples(model, samples, (), printable(source))
+    return dataclasses.replace(study, labels=labels, beside=beside, notes=_left_out(others))
 
 
 def _others(header: Sequence[str], model: Model, names: Sequence[str]) -> list[str]:
@@ -162,13 +185,15 @@ def _of_arrays(model: Model, data: Any, names: Sequence[str], where: str) -> Stu
             )
         beside[name] = np.asarray(given.pop(name))
     lone = isinstance(given, dict) and len(given) == 1 and len(model.inputs) == 1
-    checked = check_feeds(next(iter(given.values())) if lone else given, model.inputs, may_miss(model.spec))
+    ordered = in_order(next(iter(given.values())) if lone else given, model.inputs, model.spec)
+    checked = check_feeds(in_column(ordered, model.inputs, model.spec), model.inputs, may_miss(model.spec))
     feeds = leading(checked, model.inputs)
     one = first_row(feeds, model.inputs)
     (first,) = samples_of(model, Sample(one))
     columns = tuple(c for name in feeds for c in model.spec.inputs[name].columns)
     modality = next((e.modality for e in model.spec.inputs.values() if e.modality != "array"), "array")
-    first = Sample(first.feeds, modality, where, columns=columns)
+    texts = texts_of_strings(first.feeds, model.inputs, model.spec)
+    first = Sample(first.feeds, modality, where, columns=columns, texts=texts)
     return Study(model, feeds, first, None, beside, source=where)
 
 

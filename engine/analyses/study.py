@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import InputError, SettingError, nearest, printable
 from ..inputs.array import split_rows
 from ..masking.choose import resolve_features
+from ..masking.features import TEXT_KINDS
 from ..masking.layout import masked_inputs
 from ..problem import Silence
 from ..rows import has_rows, leading, native
@@ -139,8 +140,18 @@ class Study:
         return np.random.default_rng([self.seed, stream])
 
     def features(self, setting: Any) -> Features:
-        """Return what a row is made of: columns, groups of columns, channels, positions, or a label map's parts."""
-        return resolve_features(setting, self.model, self.first)
+        """Return what a row is made of: columns, groups of columns, channels, positions, or a label map's parts.
+
+        SettingError for parts of one text: another row has other words.
+        """
+        found = resolve_features(setting, self.model, self.first)
+        if found.kind in TEXT_KINDS:
+            raise SettingError(
+                f"features '{found.kind}' are those of one text, and the rows have different ones",
+                where=self.source,
+                tip="'elements' are the places of tokens, 'inputs' whole texts",
+            )
+        return found
 
     def numbers(self, given: Any, what: str) -> np.ndarray:
         """Return a number per row (N,) from an array or the name of a column beside the model's."""

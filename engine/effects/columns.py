@@ -101,9 +101,21 @@ def columns_of(study: Study) -> list[Column]:
 
 
 def single_columns(study: Study) -> list[Column]:
-    """Return all numbers and texts of a row, each by itself: by the table's names, or as ``input[place]``."""
+    """Return all numbers and texts of a row, each by itself: by the table's names, or as ``input[place]``.
+
+    Texts that are read as such have none: their codes are no quantities, and no two rows share their words.
+    """
+    texts = {name for text in study.first.texts for name in (text.input, *text.companions)}
+    if texts >= study.inputs.keys():
+        raise SettingError(
+            "there is no column whose effect could be drawn: the rows are texts",
+            where=study.source,
+            tip="permutation-importance shuffles the places of tokens; onnxplain explain tells of each text",
+        )
     found = []
     for name, entry in study.inputs.items():
+        if name in texts:
+            continue
         flat = study.rows[name].reshape(study.count, -1)
         names = entry.columns if len(entry.columns) == flat.shape[1] else [f"{name}[{k}]" for k in range(flat.shape[1])]
         found += [

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..analyses.analysis import Analysis
 from ..errors import InputError, SettingError
+from ..masking.features import elements, from_labels, join
 from ..masking.groups import grouped
 from ..registry import DATA, PREDICT, register
 from ..settings import Range
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from ..analyses.study import Study
     from ..masking.features import Features
+    from ..masking.layout import MaskedInput
     from ..scorer import Scorer
 
 NEGLIGIBLE = 1e-12  # a loss that is perfect but for rounding
@@ -195,9 +197,18 @@ def _features(setting: Any, study: Study) -> Features:
         return study.features("channels" if several else "grid")
     if any(entry.is_table for entry in entries):
         groups = groups_of(study)
-        return grouped(groups, study.inputs) if groups else study.features("columns")
+        columns = grouped(groups, study.inputs) if groups else study.features("columns")
+        texts = [study.inputs[text.input] for text in study.first.texts if text.input in study.inputs]
+        return join([columns, *map(_of_text, texts)])
     found = study.features("elements")
     return found if found.size > 1 else study.features("inputs")
+
+
+def _of_text(entry: MaskedInput) -> Features:
+    """Return a text beside a table as what is shuffled: a string as a whole, codes place by place."""
+    if entry.holds_text:
+        return from_labels({entry.name: np.zeros(entry.feed.shape, dtype=np.int64)}, (entry.name,))
+    return elements({entry.name: entry.feed.shape})
 
 
 def _places(features: Features, k: int, study: Study) -> dict[str, np.ndarray]:

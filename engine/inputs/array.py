@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import InputError, nearest, printable
 from ..files import excerpt
-from ..layout import InputInfo
+from ..layout import InputInfo, describe, shape_text
 from ..token_inputs import grows
 from .array_file import MAX_BYTES, read_arrays
 from .code_names import texts_of_codes
@@ -19,34 +19,16 @@ from .frames import in_order
 from .image import to_view
 from .rows import MAX_SAMPLES, missing_rows, split_source
 from .sample import Sample
+from .strings import in_column, texts_of_strings
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from ..spec import InputSpec, ModelSpec
 
-__all__ = ["InputInfo", "check_feeds", "describe", "load_arrays", "split_rows"]
+__all__ = ["InputInfo", "check_feeds", "load_arrays", "split_rows"]
 
 Feeds = dict[str, "NDArray[Any]"]
-
-
-def describe(info: InputInfo) -> str:
-    """Return an input's name, type and shape in words, for messages.
-
-    The shape has '?' for sizes that the model leaves open.
-    """
-    return f"'{excerpt(info.name)}': {_type_name(info.dtype)} {_shape_text(info)}"
-
-
-def _type_name(dtype: np.dtype[Any]) -> str:
-    return "string" if dtype.kind == "O" else dtype.name
-
-
-def _shape_text(info: InputInfo) -> str:
-    sizes = ["?" if size is None else excerpt(size, 20) for size in info.shape]
-    if info.batch_axis is not None:
-        sizes[info.batch_axis] = "rows"
-    return f"({', '.join(sizes)})"
 
 
 def check_feeds(
@@ -139,7 +121,7 @@ def _check_shape(array: NDArray[Any], info: InputInfo) -> NDArray[Any]:
     )
     if not fits:
         raise InputError(
-            f"input '{excerpt(info.name)}' takes the shape {_shape_text(info)}, not {array.shape}",
+            f"input '{excerpt(info.name)}' takes the shape {shape_text(info)}, not {array.shape}",
             tip=_transposed(array, info),
         )
     if axis is not None and shaped.shape[axis] == 0:
@@ -261,10 +243,11 @@ def split_rows(
     >>> [sample.feeds["row"].tolist() for sample in split_rows([[1, 2], [3, 4]], [row])]
     [[[1.0, 2.0]], [[3.0, 4.0]]]
     """
-    arrays = check_feeds(completed(in_order(feeds, inputs, spec), inputs, spec), inputs, may_miss(spec))
+    given = in_column(in_order(feeds, inputs, spec), inputs, spec)
+    arrays = check_feeds(completed(given, inputs, spec), inputs, may_miss(spec))
     counts = [arrays[info.name].shape[info.batch_axis] for info in inputs if info.batch_axis is not None]
     return [
-        _sample(_row(arrays, inputs, row), spec, f"{source}:{first + row}" if source and counts else source)
+        _sample(_row(arrays, inputs, row), inputs, spec, f"{source}:{first + row}" if source and counts else source)
         for row in range(counts[0] if counts else 1)
     ]
 
@@ -280,8 +263,8 @@ def _take(array: NDArray[Any], axis: int | None, rows: slice) -> NDArray[Any]:
     return taken
 
 
-def _sample(feeds: Feeds, spec: ModelSpec | None, source: str) -> Sample:
-    texts = texts_of_codes(feeds, spec)
+def _sample(feeds: Feeds, inputs: Sequence[InputInfo], spec: ModelSpec | None, source: str) -> Sample:
+    texts = (*texts_of_codes(feeds, spec), *texts_of_strings(feeds, inputs, spec))
     found = _recognised(feeds, spec, source)
     return dataclasses.replace(found, texts=texts, modality="text") if texts else found
 
@@ -333,7 +316,7 @@ def load_arrays(
     is_lone = len(found) == 1 and (len(inputs) == 1 or path.suffix.lower() == ".npy")
     where = printable(path)
     try:
-        given = next(iter(found.values())) if is_lone else found
+        given = in_column(next(iter(found.values())) if is_lone else found, inputs, spec)
         arrays = check_feeds(completed(given, inputs, spec), inputs, may_miss(spec))
     except InputError as problem:
         raise InputError(

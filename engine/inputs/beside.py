@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, nearest, printable
 from ..files import excerpt
-from .array import check_feeds, describe, split_rows
+from ..layout import describe
+from .array import check_feeds, split_rows
 from .filling import required
 from .load import load_samples
 from .text import Text, filled_up, joined, load_text, name_of

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError, printable
 from ..files import IMAGE_KINDS, excerpt, existing_file, looks_like
-from ..layout import infer_layout, sizes_by_letter
+from ..layout import describe, infer_layout, sizes_by_letter
 from ..specs.inference import complete_spec, infer_preprocessing
-from .array import InputInfo, check_feeds, describe, load_arrays
+from .array import InputInfo, check_feeds, load_arrays
 from .image import FORMATS, load_image
 from .rows import Refused, split_source
 from .sample import Sample
 from .series import AUDIO_SUFFIXES, load_series, takes_series
 from .table import load_rows
 from .text import Place, load_text_file
+from .text_table import holds_codes, load_texts, takes_rows_of_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -58,6 +59,8 @@ def load_samples(
     suffix = path.suffix.lower()
     if suffix in AUDIO_SUFFIXES or (suffix in TABLE_SUFFIXES and takes_series(inputs, complete)):
         return iter([load_series(source, inputs, complete)])
+    if suffix in TABLE_SUFFIXES and takes_rows_of_texts(inputs, complete) and not holds_codes(path, inputs):
+        return iter(load_texts(source, inputs, complete, place, refused))
     if suffix in TABLE_SUFFIXES:
         return iter(load_rows(source, inputs, complete, refused=refused))
     if suffix in ARRAY_SUFFIXES:

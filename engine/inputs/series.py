@@ -11,8 +11,8 @@ import numpy as np
 
 from ..errors import InputError, SettingError, nearest, printable
 from ..files import excerpt
-from ..layout import sizes_by_letter
-from .array import check_feeds, describe
+from ..layout import describe, sizes_by_letter
+from .array import check_feeds
 from .audio import read_wav
 from .filling import completed
 from .rows import Rows, split_seconds, split_source

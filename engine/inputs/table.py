@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import InputError, SettingError, nearest, printable
 from ..files import excerpt
-from .array import describe
+from ..layout import describe
 from .cells import Column
-from .rows import MAX_SAMPLES, Refused, missing_rows, split_source
+from .rows import Refused, missing_rows, split_source
 from .sample import Sample
-from .table_file import TableFile, open_table
+from .table_file import TableFile, chosen_rows, open_table
 from .table_header import SEPARATORS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -46,6 +47,8 @@ def load_rows(
     spec: ModelSpec | None = None,
     beside: Collection[str] = (),
     refused: Refused | None = None,
+    *,
+    strict: bool = False,
 ) -> list[Sample]:
     """Return a Sample per row of ``file.csv``, or of the rows in ``file.csv:3`` and ``file.csv:3-7`` (both included).
 
@@ -55,41 +58,14 @@ def load_rows(
     Columns named in ``beside`` are not the model's and are left out.
     A missing number (an empty cell, NA, NaN) becomes NaN in an input of floating-point numbers: whether the model takes
     that is found later, by running it. InputError names the row, line and column of whatever else is missing or no
-    number; with ``refused`` it is told of such rows, and the others are returned.
+    number; with ``refused`` it is told of such rows, and the others are returned. ``strict`` as in ``TableFile``.
     """
-    path, rows = split_source(source)
-    where = printable(path)
-    samples: list[Sample] = []
-    count = 0
 
-    def leave_out(number: int, error: InputError) -> None:
-        nonlocal count
-        count = number + 1
-        if refused is None:
-            raise error from None
-        if number >= rows.first:
-            refused(f"{path}:{number}", error)
+    def opened(file: IO[str], path: Path) -> tuple[TableFile, Callable[[int, list[str]], Sample]]:
+        table = TableFile(file, printable(path), columns_known(inputs, spec), _least(inputs, spec), strict=strict)
+        return table, partial(_sample, _plan(table, inputs, spec, path, beside), table)
 
-    with open_table(path) as file:
-        table = TableFile(file, where, _expected(inputs, spec), _least(inputs))
-        plan = _plan(table, inputs, spec, path, beside)
-        for number, cells in table.rows(rows.last, leave_out):
-            count = number + 1
-            if number < rows.first:
-                continue
-            if len(samples) == MAX_SAMPLES:
-                raise InputError(
-                    f"this file has more than the {MAX_SAMPLES:,} rows taken at once",
-                    where=where,
-                    tip=f"choose some: {printable(path.name)}:0-{MAX_SAMPLES - 1}",
-                )
-            try:
-                samples.append(_sample(plan, table, number, cells))
-            except InputError as error:
-                leave_out(number, error)
-    if count <= (rows.first if rows.last is None else rows.last):
-        raise missing_rows(rows, count, where)
-    return samples
+    return chosen_rows(source, opened, refused)
 
 
 def load_values(
@@ -104,7 +80,7 @@ def load_values(
     parts: list[dict[str, NDArray[Any]]] = []
     count = 0
     with open_table(path) as file:
-        table = TableFile(file, where, _expected(inputs, spec), _least(inputs))
+        table = TableFile(file, where, columns_known(inputs, spec), _least(inputs, spec))
         plan = _plan(table, inputs, spec, path, beside)
         every = ((number, table.line, cells) for number, cells in table.rows(rows.last))
         while block := list(islice(every, AT_A_TIME)):
@@ -131,14 +107,25 @@ def _values(plan: _Plan, block: list[tuple[int, int, list[str]]], where: str) ->
     }
 
 
-def _least(inputs: Sequence[InputInfo]) -> int:
-    """Return how many columns a file must have, as far as the inputs say that."""
+def _least(inputs: Sequence[InputInfo], spec: ModelSpec | None) -> int:
+    """Return how many columns a file must have, as far as inputs and spec say that."""
     sizes = [size for i in inputs for axis, size in enumerate(i.shape) if axis != i.batch_axis]
-    return max((size for size in sizes if isinstance(size, int)), default=1)
+    return max([size for size in sizes if isinstance(size, int)] + [len(columns_known(inputs, spec)), 1])
 
 
-def _expected(inputs: Sequence[InputInfo], spec: ModelSpec | None) -> set[str]:
+def columns_known(inputs: Sequence[InputInfo], spec: ModelSpec | None) -> set[str]:
+    """Return the names of the inputs' columns as far as they are known without the file."""
     return {column for info in inputs for column in _named_columns(info, inputs, spec)}
+
+
+def columns_beside(path: Path, inputs: Sequence[InputInfo], spec: ModelSpec | None) -> tuple[str, ...]:
+    """Return the columns of a file that are none of the inputs', nor the true class, where it is known which are."""
+    known = columns_known(inputs, spec)
+    if not known:
+        return ()
+    with open_table(path) as file:
+        header = TableFile(file, printable(path), known).header
+    return tuple(name for name in header if name not in known and name.lower() not in LABEL_COLUMNS)
 
 
 def _named_columns(info: InputInfo, inputs: Sequence[InputInfo], spec: ModelSpec | None) -> tuple[str, ...]:
@@ -225,14 +212,19 @@ def _refuse_missing(missing: list[str], header: list[str], where: str) -> None:
 
 
 def _label(extra: list[str], where: str) -> str | None:
-    labels = [name for name in extra if name.lower() in LABEL_COLUMNS]
-    unknown = [name for name in extra if name not in labels]
+    unknown = [name for name in extra if name.lower() not in LABEL_COLUMNS]
     if unknown:
         raise InputError(
             f"this file has columns that the model does not take: {_some(unknown)}",
             where=where,
             tip=f"remove them; the true class may stand in a column named {', '.join(LABEL_COLUMNS)}",
         )
+    return true_class(extra, where)
+
+
+def true_class(names: Iterable[str], where: str) -> str | None:
+    """Return the one of these columns that holds the true class, None if none is called so; InputError if several."""
+    labels = [name for name in names if name.lower() in LABEL_COLUMNS]
     if len(labels) > 1:
         raise InputError(f"which column is the true class? This file has {_some(labels)}", where=where)
     return labels[0] if labels else None

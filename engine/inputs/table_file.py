@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import csv
-from typing import IO, TYPE_CHECKING
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, TypeVar
 
 from ..errors import InputError, printable
 from ..files import excerpt, existing_file, looks_like
+from .rows import MAX_SAMPLES, Refused, missing_rows, split_source
 from .table_header import SEPARATORS, Header
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
+
+Row = TypeVar("Row")
 
 UNCLOSED = "a quotation mark may be missing"
+UNDOUBLED = f"{UNCLOSED}, or one within a text in quotation marks is not written twice"
+TOO_LARGE = "field larger"  # csv's words for a cell that it does not read; of the quotation marks nothing is wrong
 BINARY = frozenset(range(9))  # bytes that no text holds
 MAX_LINE = 64 << 20  # characters
 MAX_ROWS = 1_000_000  # rows that are looked through
@@ -22,13 +27,16 @@ MAX_ROWS = 1_000_000  # rows that are looked through
 class TableFile:
     """An open CSV file: its header, and its rows one by one.
 
-    ``expected`` and ``least`` are names and number of the columns that are needed, as far as they are known.
+    ``expected`` and ``least`` are names and number of the columns that are needed, as far as they are known. In a
+    ``strict`` file a quotation mark within a cell is doubled: one that is not would hide the rows behind it in a text.
     """
 
-    def __init__(self, file: IO[str], where: str, expected: set[str], least: int = 1) -> None:
+    def __init__(self, file: IO[str], where: str, expected: set[str], least: int = 1, *, strict: bool = False) -> None:
         self.where = where
+        self._strict = strict
         self._lines = _lines(file, where)
-        found = Header.read(self._lines, where, expected, least)
+        usual = "\t" if Path(file.name).suffix.lower() == ".tsv" else ","
+        found = Header.read(self._lines, where, expected, least, usual)
         self.header, self.separator = found.names, found.separator
         self.line = found.lines  # of the file, from 1: where the row that was looked at last begins
 
@@ -40,7 +48,7 @@ class TableFile:
         A row that cannot be read, or has more or fewer cells than the header, is handed to ``bad`` with the reason,
         and the next one follows; without it InputError is raised.
         """
-        reader, before = csv.reader(self._lines, delimiter=self.separator), self.line
+        reader, before = csv.reader(self._lines, delimiter=self.separator, strict=self._strict), self.line
         number = 0
         while last is None or number <= last:
             if number == MAX_ROWS:
@@ -51,6 +59,8 @@ class TableFile:
                 error = self._misfit(number, cells, before + reader.line_num) if cells else None
             except csv.Error as problem:
                 cells, error = [""], self._unreadable(number, problem)
+                if self._strict and TOO_LARGE not in str(problem):
+                    raise error from None  # where the rows behind it begin cannot be told
             if cells is None:
                 return
             if error is not None and bad is None:
@@ -66,7 +76,9 @@ class TableFile:
         return f"{self.where}, line {self.line}: row {number}"
 
     def _unreadable(self, number: int, problem: csv.Error) -> InputError:
-        return InputError(f"this row cannot be read: {excerpt(problem, 100)}", where=self.place(number), tip=UNCLOSED)
+        is_large = TOO_LARGE in str(problem)
+        tip = f"a cell has at most {csv.field_size_limit():,} characters, and {UNCLOSED}" if is_large else UNDOUBLED
+        return InputError(f"this row cannot be read: {excerpt(problem, 100)}", where=self.place(number), tip=tip)
 
     def _misfit(self, number: int, cells: list[str], end: int) -> InputError | None:
         """Return the error for a row up to line ``end`` that is empty, or has not as many cells as the header."""
@@ -84,6 +96,50 @@ class TableFile:
         return InputError(
             f"row {number} has {len(cells)} cells, the header has {len(self.header)}", where=where, tip=tip
         )
+
+
+def chosen_rows(
+    source: str,
+    opened: Callable[[IO[str], Path], tuple[TableFile, Callable[[int, list[str]], Row]]],
+    refused: Refused | None,
+) -> list[Row]:
+    """Return what is made of each row that ``source`` names, at most ``MAX_SAMPLES``.
+
+    ``opened`` takes the file and its path, and returns it as a table with what makes something of a row's number and
+    cells. InputError says what is wrong with a row; with ``refused`` it is told of those, and the others are returned.
+    """
+    path, rows = split_source(source)
+    where = printable(path)
+    found: list[Row] = []
+    count = 0
+
+    def leave_out(number: int, error: InputError) -> None:
+        nonlocal count
+        count = number + 1
+        if refused is None:
+            raise error from None
+        if number >= rows.first:
+            refused(f"{path}:{number}", error)
+
+    with open_table(path) as file:
+        table, made = opened(file, path)
+        for number, cells in table.rows(rows.last, leave_out):
+            count = number + 1
+            if number < rows.first:
+                continue
+            if len(found) == MAX_SAMPLES:
+                raise InputError(
+                    f"this file has more than the {MAX_SAMPLES:,} rows taken at once",
+                    where=where,
+                    tip=f"choose some: {printable(path.name)}:0-{MAX_SAMPLES - 1}",
+                )
+            try:
+                found.append(made(number, cells))
+            except InputError as error:
+                leave_out(number, error)
+    if count <= (rows.first if rows.last is None else rows.last):
+        raise missing_rows(rows, count, where)
+    return found
 
 
 def open_table(path: Path) -> IO[str]:

@@ -30,23 +30,24 @@ class Header:
     lines: int
 
     @classmethod
-    def read(cls, lines: Iterator[str], where: str, expected: set[str], least: int) -> Header:
+    def read(cls, lines: Iterator[str], where: str, expected: set[str], least: int, usual: str = ",") -> Header:
         """Read the header from the lines of a file, and no line more.
 
         The separator is the one that a line above the header names (``sep=;``), or else the one of comma, semicolon and
-        tab that finds the most of ``expected``, or else the most columns. ``least`` is the number of columns that are
-        needed. InputError where there is no header, or none that names each column by another name.
+        tab that finds the most of ``expected``, or else the most columns, or else the one that is ``usual`` in such
+        files. ``least`` is the number of columns that are needed. InputError where there is no header, or none that
+        names each column by another name.
         """
         text, count = _first(lines, where)
         told = _TOLD.fullmatch(text)
         if told:
             text, more = _first(lines, where)
             count += more
-        separator = told[1] if told and told[1] in SEPARATORS else _separator(text, expected)
+        separator = told[1] if told and told[1] in SEPARATORS else _separator(text, expected, usual)
         reader = csv.reader(chain([text], lines), delimiter=separator)  # a name in quotation marks may hold line breaks
         names = [_BREAK.sub(" ", name.strip()) for name in _next(reader)]
         count += reader.line_num - 1
-        if len(names) == 1 and max(len(expected), least) > 1:
+        if len(names) == 1 and (least > 1 or "|" in names[0]):
             raise _one_column(text, next(lines, ""), where)
         _check(names, where, expected)
         return cls(names, separator, count)
@@ -68,10 +69,10 @@ def _next(rows: Iterator[list[str]]) -> list[str]:
         return []
 
 
-def _separator(text: str, expected: set[str]) -> str:
-    def fitness(separator: str) -> tuple[int, int]:
+def _separator(text: str, expected: set[str], usual: str = ",") -> str:
+    def fitness(separator: str) -> tuple[int, int, bool]:
         cells = [cell.strip() for cell in _next(csv.reader([text], delimiter=separator))]
-        return len(expected.intersection(cells)), len(cells)
+        return len(expected.intersection(cells)), len(cells), separator == usual
 
     return max(SEPARATORS, key=fitness)
 

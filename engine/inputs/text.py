@@ -12,13 +12,14 @@ import numpy as np
 
 from ..errors import CapabilityError, InputError, nearest, printable
 from ..files import excerpt, read_text
-from .array import check_feeds, describe
+from ..layout import describe
+from .array import check_feeds
 from .filling import completed, required
-from .sample import Sample, SplitText
+from .sample import Sample
+from .strings import split_string
 from .text_codes import Codes
 from .text_inputs import takes, text_inputs
-from .text_parts import words_in
-from .tokenizer import TOKENIZER, Tokenizer, find_tokenizer
+from .tokenizer import TOKENIZER, find_tokenizer, read_tokenizer
 
 if TYPE_CHECKING:
     import os
@@ -186,7 +187,7 @@ def _read(given: Text, found: TextInputs, inputs: Sequence[InputInfo], spec: Mod
         if named is not None:
             raise InputError(f"input {describe(found.main)} takes the text itself: no tokenizer is used for it")
         return _as_string(texts, found, source)
-    tokenizer = Tokenizer(Path(named) if named is not None else _tokenizer_file(found, spec, place))
+    tokenizer = read_tokenizer(Path(named) if named is not None else _tokenizer_file(found, spec, place))
     known, positions = place.embeddings.get(found.main.name, (0, 0))
     limits = (spec.inputs[found.main.name].length or tokenizer.length, positions)
     limit = min([n for n in limits if n], default=0)
@@ -222,17 +223,15 @@ def _as_string(texts: Sequence[str], found: TextInputs, source: str) -> Sample:
             tip="put them into one text, as it was done for training",
         )
     (text,) = texts
-    spans = words_in(text)
-    if not spans:
+    split = split_string(found.main.name, text)
+    if split is None:
         raise InputError("the text has no words and no punctuation marks", where=printable(source))
-    array = np.full([1] * len(found.main.shape), text, dtype=object)
-    words = tuple(text[begin:end] for begin, end in spans)
     return Sample(
-        {found.main.name: array},
+        {found.main.name: np.full([1] * len(found.main.shape), text, dtype=object)},
         modality="text",
         source=source,
-        texts=(SplitText(found.main.name, text, words, spans),),
-        preprocessing={"tokenizer": None, "words": len(spans)},
+        texts=(split,),
+        preprocessing={"tokenizer": None, "words": len(split.spans)},
     )
 
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from ..errors import InputError, printable
 from ..files import excerpt
+from ..layout import describe
 from ..token_inputs import companion
-from .array import describe
 from .sample import PARTED, SplitText
 from .text_parts import trimmed
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..layout import describe
 from ..token_inputs import companion, companions_of
-from .array import describe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,6 +46,12 @@ def text_inputs(inputs: Sequence[InputInfo], spec: ModelSpec) -> tuple[TextInput
     codes = [info.name for info in mains if info.dtype.kind != "O"]
     companions = companions_of(codes, [info.name for info in inputs])
     return tuple(TextInputs(info, companions.get(info.name, {})) for info in mains)
+
+
+def is_column(one: TextInputs, spec: ModelSpec) -> bool:
+    """Say whether the spec calls an input of strings a column of a table: its text is the name of a category."""
+    entry = spec.inputs[one.main.name]
+    return entry.modality == "table" and bool(entry.columns or entry.categories)
 
 
 def takes(inputs: Sequence[InputInfo]) -> str:

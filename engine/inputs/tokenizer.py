@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import threading
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +66,23 @@ def is_installed() -> bool:
     return importlib.util.find_spec("tokenizers") is not None
 
 
+def read_tokenizer(path: Path) -> Tokenizer:
+    """Return the tokenizer in a file, which is read once for all texts as long as nothing beside it changes."""
+    existing_file(path, SettingError)
+    files = (path, *(path.with_name(name) for name in BESIDE))
+    return _latest(path.absolute(), tuple(_stamp(file) for file in files), path)
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    status = file.stat() if file.is_file() else None
+    return None if status is None else (status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=2)
+def _latest(_: Path, __: tuple[tuple[int, int] | None, ...], path: Path) -> Tokenizer:
+    return Tokenizer(path)
+
+
 class Tokenizer:
     """A tokenizer.json, read. CapabilityError where its package is missing, SettingError where it cannot be used."""
 
@@ -83,6 +101,7 @@ class Tokenizer:
         self._padding: dict[str, Any] = dict(self._inner.padding or {})
         self._inner.no_truncation()
         self._inner.no_padding()
+        self._truncating = threading.Lock()  # truncation is switched on for a text, and off again
         self._special = {
             code: token.content for code, token in self._inner.get_added_tokens_decoder().items() if token.special
         }
@@ -166,16 +185,18 @@ class Tokenizer:
                     f"a length of {most} tokens leaves no room for the text: the tokenizer adds {added} special ones",
                     where=printable(self.path),
                 )
-            self._inner.enable_truncation(most, direction=str(self._truncation.get("direction") or "right"))
-        try:
-            encoded: tokenizers.Encoding = _guarded(
-                lambda: self._inner.encode(texts[0], texts[1] if len(texts) > 1 else None),
-                self.path,
-                "the tokenizer cannot take this text",
-                InputError,
-            )
-        finally:
-            self._inner.no_truncation()
+        with self._truncating:
+            if most:
+                self._inner.enable_truncation(most, direction=str(self._truncation.get("direction") or "right"))
+            try:
+                encoded: tokenizers.Encoding = _guarded(
+                    lambda: self._inner.encode(texts[0], texts[1] if len(texts) > 1 else None),
+                    self.path,
+                    "the tokenizer cannot take this text",
+                    InputError,
+                )
+            finally:
+                self._inner.no_truncation()
         return encoded
 
 

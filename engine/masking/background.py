@@ -16,7 +16,8 @@ from ..files import excerpt, existing_file
 from ..inputs.array import check_feeds
 from ..inputs.array_file import read_arrays
 from ..inputs.rows import Rows, missing_rows, split_source
-from ..inputs.table import load_values
+from ..inputs.table import columns_beside, load_values
+from ..inputs.text_inputs import text_inputs
 from .layout import chosen
 
 if TYPE_CHECKING:
@@ -130,11 +131,19 @@ def read_rows(source: str | os.PathLike[str], inputs: Mapping[str, MaskedInput],
 
 def _read(path: Path, rows: Rows, inputs: Mapping[str, MaskedInput], model: Model) -> dict[str, np.ndarray]:
     if path.suffix.lower() in {".csv", ".tsv"}:
+        coded = [entry for entry in inputs.values() if entry.text is not None and not entry.holds_text]
+        if coded:
+            raise SettingError(
+                f"the rows of a CSV file cannot stand in for the tokens of input '{excerpt(coded[0].name)}'",
+                where=printable(path),
+                tip="use 'removed', 'mask' or 'pad'; for other inputs, a dict by input name",
+            )
         named = f"{path}:{rows.first}-{rows.last}" if rows.last is not None else str(path)
         known = model.spec.inputs
         columns = [i for i in model.inputs if i.name in inputs or known[i.name].modality in COLUMNS]
         own = dataclasses.replace(model.spec, inputs={info.name: known[info.name] for info in columns})
-        values = load_values(named, columns, own)
+        are_beside = bool(text_inputs(model.inputs, model.spec))  # texts in the same file
+        values = load_values(named, columns, own, columns_beside(path, columns, own) if are_beside else ())
         return {
             name: converted(values[name].reshape(-1, *entry.inner), entry, placed=True)
             for name, entry in inputs.items()

@@ -171,7 +171,7 @@ def _rows(word: Word, entry: MaskedInput, background: Background) -> np.ndarray 
     if entry.holds_text or entry.spec.modality == "text":
         raise SettingError(
             f"baseline '{word}' needs numbers that can be averaged; input {entry} holds text or its codes",
-            tip="use 'background', or a dict by input name with a constant for this one",
+            tip=f"use '{'removed' if entry.text else 'background'}', or a dict by input name with a constant for it",
         )
     if not entry.is_table:
         return None
@@ -217,3 +217,4 @@ BASELINES: dict[str, Replace] = {
     "removed": _token,
     "quantiles": partial(_statistic, statistic=stand_ins.quartiles),
 }
+OF_NUMBERS = frozenset({"mean", "median", "blur", "inpaint", "interpolate", "noise", "kmeans", "missing", "quantiles"})

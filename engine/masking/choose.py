@@ -15,13 +15,14 @@ from ..files import excerpt
 from ..inputs.acceptance import check_missing
 from ..inputs.rows import Rows, split_source
 from .background import Background, converted, drawn_note, read_rows
-from .baseline_words import BASELINES, constant, stand_in
+from .baseline_words import BASELINES, OF_NUMBERS, constant, stand_in
 from .baselines import Baseline, together
 from .feature_words import FEATURES, cut
 from .features import Features, from_labels, join
 from .groups import grouped, is_grouping, one_hot_blocks, spec_groups
 from .label_maps import as_array, fitting, placed_labels, read_labels
 from .layout import MaskedInput, blendable, chosen, masked_inputs
+from .texts import text_baseline
 
 if TYPE_CHECKING:
     from ..inputs.sample import Sample
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 Inputs = Mapping[str, MaskedInput]
 
 LABEL_SUFFIXES = (".npy", ".png")
-ROW_SUFFIXES = (".npy", ".npz", ".csv", ".tsv")
+TABLE_SUFFIXES = (".csv", ".tsv")
+ROW_SUFFIXES = (".npy", ".npz", *TABLE_SUFFIXES)
 MOST_FILE_ROWS = 100
 GROUPS = "groups"
 
@@ -158,6 +160,11 @@ def _check_gaps(baseline: Baseline, model: Model, sample: Sample) -> None:
 
 
 def _stand_in(setting: Any, inputs: Inputs, background: Background) -> Baseline:
+    texts = {name: text_baseline(entry, entry.text) for name, entry in inputs.items() if entry.text is not None}
+    rest = {name: entry for name, entry in inputs.items() if name not in texts}
+    if texts and rest and _is_of_others(setting, background):  # texts beside them get what suits a text
+        own = _stand_in(setting, rest, dataclasses.replace(background, inputs=rest))
+        return together(texts | {", ".join(rest): own})
     if isinstance(setting, int | float | np.integer | np.floating) and not isinstance(setting, bool):
         return constant(setting if isinstance(setting, int | float) else setting.item(), inputs)
     if isinstance(setting, os.PathLike) or (isinstance(setting, str) and _is_file_of_rows(setting)):
@@ -174,6 +181,15 @@ def _stand_in(setting: Any, inputs: Inputs, background: Background) -> Baseline:
         return constant(array.item(), inputs)
     entry = fitting(array, inputs, "a baseline", rows=True)
     return Baseline("array", {entry.name: converted(array, entry)})
+
+
+def _is_of_others(setting: Any, background: Background) -> bool:
+    """Say whether a setting is about pictures, series and tables only: a word for these, or rows of a CSV file."""
+    if not isinstance(setting, str | os.PathLike):
+        return False
+    text = os.fspath(setting)
+    rows = background.model.spec.background if text.partition(":")[0].strip() == "background" else text
+    return text.partition(":")[0].strip() in OF_NUMBERS or split_source(rows)[0].suffix.lower() in TABLE_SUFFIXES
 
 
 def _is_file_of_rows(text: str) -> bool:

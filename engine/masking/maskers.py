@@ -123,7 +123,14 @@ class Respelling:
         self._words = [text[begin:end] for begin, end in spans]
         self._gaps = [text[end:begin] for end, (begin, _) in zip(ends, spans, strict=False)]
         self._tail = text[ends[-1] :]
-        self._instead = str(references.reshape(-1)[0])
+        instead = dict.fromkeys(map(str, references.reshape(-1).tolist()))
+        if len(instead) > 1:
+            raise SettingError(
+                f"whole texts cannot stand in for the words of input '{printable(self._name)}'",
+                tip="baseline=removed leaves words out; a dict by input name gives a word that stands in for them; "
+                "features=inputs takes the text as a whole",
+            )
+        (self._instead,) = instead
 
     def write(self, masks: Arrays, buffers: Arrays, count: int) -> None:
         """See ``Masker``."""

@@ -28,8 +28,8 @@ def constant(entry: MaskedInput, number: float) -> np.ndarray:
     if entry.holds_text:
         raise SettingError(
             f"input {entry} takes text, for which no number can stand in",
-            tip="use background rows (baseline=rows.csv, or in the spec), or a dict by input name with a text: "
-            f'{{"{excerpt(entry.name)}" = "..."}}',
+            tip=("use 'removed'" if entry.text else "use background rows (baseline=rows.csv, or in the spec)")
+            + f', or a dict by input name with a text: {{"{excerpt(entry.name)}" = "..."}}',
         )
     if not _holds(entry.feed.dtype, number):
         raise SettingError(f"input {entry} cannot hold the baseline {excerpt(number)}")

@@ -246,3 +246,40 @@ def test_several_methods_on_one_text_are_shown_together(run, tmp_path):
     assert page.count('<p class="passage"') == 8
     assert run("explain", "model.onnx", "--text", "a film", "-m", "ablation", "-o", "one").exit_code == 0
     assert not list((tmp_path / "one").glob("*.methods.png"))
+
+
+def test_rows_of_a_csv_file_of_texts_get_files_of_their_own(run, tmp_path):
+    written(tmp_path, token_model(), tokenizer())
+    (tmp_path / "films.csv").write_text(f'id,blurb,more\n1,"{SENTENCE}",x\n2,,y\n3,a dull film,z\n')
+    asked = ("explain", "model.onnx", "films.csv", "-m", "ablation", "-t", "1")
+    unclear = run(*asked)
+    assert unclear.exit_code == 3
+    assert "which column of this file holds the text? It has 'blurb', 'more'" in unclear.stderr
+    result = run(*asked, "--text-column", "blurb", "-o", "out")
+    assert result.exit_code == 4
+    assert "films.csv:1: the text is empty\n  at: films.csv, line 3: row 1, column 'blurb'" in result.stderr
+    stems = {p.name.removesuffix(".ablation.npz") for p in (tmp_path / "out").glob("*.npz")}
+    assert stems == {"films-0", "films-2"}
+    saved = Explanation.load(tmp_path / "out" / "films-2.ablation.npz")
+    assert (saved.sample.source, saved.sample.text) == ("films.csv:2", "a dull film")
+    assert saved.manifest["spec"]["inputs"]["input_ids"]["columns"] == ["blurb"]
+    assert run("replay", "out/films-2.ablation.npz").exit_code == 0
+
+
+def test_csv_file_of_texts_is_evaluated_and_analysed(run, tmp_path):
+    written(tmp_path, token_model(), tokenizer())
+    (tmp_path / "model.toml").write_text('labels = ["bad", "good"]\ntask = "classification"\n')
+    rows = ["text,class", "moving film,good", "dull film,bad", "a moving film,good", "not dull,bad"]
+    (tmp_path / "films.csv").write_text("\n".join(rows))
+    deletion = ("--metric", "deletion", "--set", "deletion.of=score")  # probabilities of this model are all 1
+    judged = run("evaluate", "model.onnx", "films.csv", "-m", "ablation", *deletion, "--json")
+    assert judged.exit_code == 0, judged.stderr
+    first = json.loads(judged.stdout)["scores"][0]
+    assert len([sample for sample in first["samples"] if sample is not None]) == 4
+    asked = ("analyse", "permutation-importance", "model.onnx", "--data", "films.csv:0-2")
+    result = run(*asked, "--set", "repeats=20", "--json", "-o", "out")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert found["manifest"]["data_rows"] == 3
+    assert {row["feature"] for row in found["rows"]} == {f"[{k}]" for k in range(5)}  # [CLS] a moving film [SEP]
+    assert run("replay", "out/permutation-importance.npz").exit_code == 0

@@ -207,10 +207,26 @@ def test_background_of_a_table_stands_in_beside_a_text(tmp_path):
     )
     model = onnxplain.load(written(tmp_path, text_beside_model(), tokenizer()), device="cpu")
     inputs = {"input_ids": Text("a film"), "row": np.array([3.0, 0.5], np.float32)}
-    result = onnxplain.explain(model, inputs, "exact-shapley", target=1)
-    assert dict(zip(result.feature_names, result.feature_values, strict=True)) == pytest.approx(
-        {"a": 0, "film": 0.25, "width": 1, "height": -15}, abs=1e-5
-    )
+    # Background rows that stand in for the table leave the text to its own baseline, also where they hold texts.
+    (tmp_path / "both.csv").write_text("width,review,height\n1,dull,1\n3,not dull,3\n")
+    for baseline in ("auto", "background:2", "mean", str(tmp_path / "both.csv")):
+        result = onnxplain.explain(model, inputs, "exact-shapley", target=1, baseline=baseline)
+        assert dict(zip(result.feature_names, result.feature_values, strict=True)) == pytest.approx(
+            {"a": 0, "film": 0.25, "width": 1, "height": -15}, abs=1e-5
+        )
+
+
+def test_whole_texts_stand_in_for_no_word(tmp_path):
+    model = onnxplain.load(written(tmp_path, string_model()), device="cpu")
+    (tmp_path / "others.csv").write_text("text\na dull film\nmoving\n")
+    given = {"baseline": str(tmp_path / "others.csv"), "target": 1}
+    with pytest.raises(SettingError, match="whole texts cannot stand in for the words"):
+        onnxplain.explain(model, Text(SENTENCE), "ablation", **given)
+    whole = onnxplain.explain(model, Text(SENTENCE), "ablation", features="inputs", **given)
+    assert whole.feature_values == pytest.approx([3.75 - (-1.75 + 1.5) / 2])
+    coded = onnxplain.load(written(tmp_path, token_model(), tokenizer(), "coded"), device="cpu")
+    with pytest.raises(SettingError, match="cannot stand in for the tokens"):
+        onnxplain.explain(coded, Text(SENTENCE), "ablation", **given)
 
 
 def test_picture_and_question(tmp_path):

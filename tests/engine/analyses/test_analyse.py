@@ -9,6 +9,7 @@ from effect_models import COLUMNS, classifier, row_222
 from onnxplain import Analysis, InputError, OnnxplainError, SettingError
 from onnxplain.engine import registry
 from onnxplain.models import catalogue
+from text_models import string_model, written
 
 ROWS = np.array([(1, 1, 0), (0, 2, 1), (3, 0, 2), (2, 1, 1)], np.float32)
 Y = [2.0, 3, 6, 4]
@@ -102,6 +103,24 @@ def test_labels_are_read_from_names_of_files(seen, tmp_path):
     assert "does not fit the labels' form" in refused(tmp_path, "look-at-the-study", model, labels="y-{label}.png")
     message = refused({"image": np.zeros((2, 1, 8, 8), np.float32)}, "look-at-the-study", model, labels="{label}.png")
     assert "are read from names of files" in message
+
+
+def test_texts_are_data_in_lists_arrays_and_files(seen, tmp_path):
+    model = onnxplain.load(written(tmp_path, string_model()))
+    (tmp_path / "rows.csv").write_text("id,blurb,class\n7,a film,0\n8,dull,1\n")
+    given = (
+        [onnxplain.Text("a film"), onnxplain.Text("dull")],
+        ["a film", "dull"],
+        np.array(["a film", "dull"]),
+        {"text": ["a film", "dull"]},
+        str(tmp_path / "rows.csv"),
+    )
+    for data in given:
+        study = seen(model, data)
+        assert study.rows["text"].tolist() == [["a film"], ["dull"]]
+        assert study.first.text == "a film"
+    assert study.labels.tolist() == [0, 1]
+    assert study.notes == ("columns that are not the model's, left out: id",)
 
 
 def test_rows_are_drawn_with_labels_and_samples_alike(seen):

@@ -84,3 +84,15 @@ def test_what_is_not_the_same_is_refused(tmp_path):
         broken = dataclasses.replace(found, manifest=found.manifest | odd)
         with pytest.raises(InputError, match="manifest of this analysis is not whole"):
             onnxplain.replay(broken, model, ROWS, Y)
+
+
+def test_rows_that_were_named_are_read_again(tmp_path):
+    lines = ["age,income,town,y", *(",".join(map(str, [*row, y])) for row, y in zip(ROWS.tolist(), Y, strict=True))]
+    (tmp_path / "rows.csv").write_text("\n".join(lines))
+    np.savez(tmp_path / "rows.npz", x=ROWS, y=Y)
+    (tmp_path / "model.onnx").write_bytes(row_222().proto.SerializeToString())
+    model = onnxplain.load(tmp_path / "model.onnx")
+    for data, labels in (("rows.csv:3-20", None), ("rows.npz:3-20", "y")):
+        found = onnxplain.analyse(model, str(tmp_path / data), "permutation-importance", labels=labels)
+        assert found.manifest["data_rows"] == 18
+        assert onnxplain.replay(saved(found, tmp_path), model) == found

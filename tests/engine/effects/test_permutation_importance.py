@@ -8,7 +8,7 @@ import onnxplain
 from effect_models import COLUMNS, opened
 from onnxplain import InputError, SettingError
 from oracles.graphs import linear, model, random_convolutions, token_sums
-from text_models import token_model, tokenizer, written
+from text_models import token_model, tokenizer, two_strings_model, written
 
 NAME = "permutation-importance"
 ROWS = np.array([(1, 1, 0), (0, 2, 1), (3, 0, 2), (2, 1, 1)], np.float32)
@@ -196,6 +196,30 @@ def test_texts_of_different_lengths_are_shuffled_token_by_token(tmp_path):
         changed[:, k] = table[order[0], k]
         expected[f"[{k + 1}]"] = np.mean((16 + changed.sum(axis=1)) ** 2)  # 16 of [CLS]
     assert {row[0]: row[3] for row in found.rows if row[0] != "[0]"} == pytest.approx(expected, rel=1e-5)
+
+
+def test_texts_beside_a_table_are_shuffled_too(tmp_path):
+    """A string goes as a whole, with the words of its row: y = worths of two texts, the second twice, + w + 10 h."""
+    spec = '[inputs.{0}]\nmodality = "text"\n'
+    (tmp_path / "model.toml").write_text(spec.format("question_text") + spec.format("context_text"))
+    (tmp_path / "rows.csv").write_text("question,w,context,h\nfilm,1,dull,0\nmoving,1,film,1\n")
+    model = onnxplain.load(written(tmp_path, two_strings_model()), device="cpu")
+    settings = {"permutations": np.array([[1, 0]]), "score": "mae", "target": 1, "labels": np.zeros(2)}
+    found = onnxplain.analyse(model, str(tmp_path / "rows.csv"), NAME, **settings)
+    y = {"question_text": [1.5 - 4 + 1, 0.25 + 0.5 + 11], "context_text": [0.25 + 0.5 + 1, 1.5 - 4 + 11]}
+    y |= {"w": [0.25 - 4 + 1, 1.5 + 0.5 + 11], "h": [0.25 - 4 + 11, 1.5 + 0.5 + 1]}
+    assert {row[0]: row[3] for row in found.rows} == pytest.approx({n: np.abs(v).mean() for n, v in y.items()})
+    with pytest.raises(SettingError, match="those of one text"):
+        onnxplain.analyse(model, str(tmp_path / "rows.csv"), NAME, **settings, features="words")
+    curves = onnxplain.analyse(model, str(tmp_path / "rows.csv"), "partial-dependence", target=1)
+    assert {row[0] for row in curves.rows} == {"h"}  # w is the same in all rows, and texts are no columns
+
+
+def test_texts_alone_have_no_columns_to_draw_curves_of(tmp_path):
+    model = onnxplain.load(written(tmp_path, token_model(), tokenizer()), device="cpu")
+    (tmp_path / "rows.csv").write_text("text\nfilm\nmoving film\n")
+    with pytest.raises(SettingError, match="the rows are texts"):
+        onnxplain.analyse(model, str(tmp_path / "rows.csv"), "partial-dependence")
 
 
 def test_groups_of_columns_are_shuffled_together(row_222):
