@@ -14,7 +14,7 @@ from .lazy import command
 from .model_argument import model_argument, model_json, open_model
 from .output import heading, print_json, table
 from .progress import bar
-from .reading import name_text_columns, text_column
+from .reading import name_text_columns, name_tokenizer, text_column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +34,7 @@ MOST_LISTED = 10
     metavar="COLUMN",
     help="True classes or values: a column of the data, a file of one column, or a form of names: '*-{label}.jpg'.",
 )
+@click.option("--tokenizer", metavar="FILE", help="The tokenizer.json for texts, if it is not beside MODEL.")
 @text_column
 @click.option("--set", "assigned", multiple=True, metavar="KEY=VALUE", help="A setting; see: onnxplain methods NAME.")
 @click.option(
@@ -85,6 +86,7 @@ def analyse(options: dict[str, Any]) -> int:
     folder = None if options["output"] is None else _folder(options["output"], f"{name}.html")
     model = open_model(options["model"], options["spec"], options["device"], options["threads"])
     name_text_columns(model, options["text_column"])
+    name_tokenizer(model, options["tokenizer"])
     with bar(Path(options["data"]).name) as progress:
         found = run(
             model,

@@ -64,17 +64,22 @@ class Problem:
     @cached_property
     def features(self) -> Features:
         """What can be present or absent."""
-        return resolve_features(self.features_setting, self.model, self.sample)
+        return resolve_features(self.features_setting, self.model, self.sample, self.only)
 
     @cached_property
     def baseline(self) -> Baseline:
         """What stands in for what is absent."""
         return resolve_baseline(self.baseline_setting, self.model, self.sample, seed=self.seed)
 
+    @cached_property
+    def only(self) -> str | None:
+        """The input that alone is explained; None where all are, or an inner tensor is."""
+        return self.wrt if any(i.name == self.wrt for i in self.model.inputs) else None
+
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of the sample's feeds by input name (leading axis of one)."""
-        return {name: feed.shape for name, feed in self.sample.feeds.items()}
+        """Shapes of the feeds that are explained, by input name (leading axis of one)."""
+        return {name: feed.shape for name, feed in self.sample.feeds.items() if self.only in {None, name}}
 
     def rng(self, stream: int = 0) -> np.random.Generator:
         """Return the random numbers of this problem; each ``stream`` is independent of the others.

@@ -37,8 +37,8 @@ MOST_FILE_ROWS = 100
 GROUPS = "groups"
 
 
-def resolve_features(setting: Any, model: Model, sample: Sample) -> Features:
-    """Return the features that a setting means for this model and sample.
+def resolve_features(setting: Any, model: Model, sample: Sample, only: str | None = None) -> Features:
+    """Return the features that a setting means for this model and sample, of one input where ``only`` names it.
 
     ``setting`` is a word (``auto``, ``pixels``, ``elements``, ``grid:8x10``, ``slic:50``, ``quickshift:4``,
     ``felzenszwalb:100``, ``columns``, ``groups``, ``channels``, ``inputs``, for a text ``words``, ``tokens`` and
@@ -52,6 +52,8 @@ def resolve_features(setting: Any, model: Model, sample: Sample) -> Features:
     in two inputs is the same feature; an input that it leaves out is always present. SettingError says what would do.
     """
     inputs = masked_inputs(model, sample)
+    if only is not None:
+        inputs = {only: chosen(inputs, only, model.inputs)}
     if isinstance(setting, Features):
         return _checked_features(setting, inputs, model)
     if isinstance(setting, Mapping):

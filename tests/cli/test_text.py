@@ -283,3 +283,15 @@ def test_csv_file_of_texts_is_evaluated_and_analysed(run, tmp_path):
     assert found["manifest"]["data_rows"] == 3
     assert {row["feature"] for row in found["rows"]} == {f"[{k}]" for k in range(5)}  # [CLS] a moving film [SEP]
     assert run("replay", "out/permutation-importance.npz").exit_code == 0
+
+
+def test_analyses_take_a_tokenizer_from_elsewhere(run, tmp_path):
+    written(tmp_path, token_model(), tokenizer())
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "tokenizer.json").rename(tmp_path / "elsewhere" / "own.json")
+    (tmp_path / "films.csv").write_text("text,class\nmoving film,1\ndull film,0\n")
+    asked = ("analyse", "permutation-importance", "model.onnx", "--data", "films.csv", "--json")
+    assert "--tokenizer" in run(*asked).stderr
+    result = run(*asked, "--tokenizer", "elsewhere/own.json")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["manifest"]["data_rows"] == 2

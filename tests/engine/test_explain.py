@@ -243,6 +243,16 @@ def test_with_respect_to(pair):
     assert found.values["bb"].tolist() == (one["b"] ** 2).tolist()
 
 
+@pytest.mark.parametrize("method", ["ablation", "occlusion", "kernel-shap", "exact-shapley", "shapley", "lime"])
+def test_with_respect_to_one_of_several_inputs_the_others_stay_as_they_are(pair, method):
+    one = {n: a[:1] for n, a in TWO.items()}
+    features = {} if method == "occlusion" else {"features": "elements"}
+    found = explain(pair, one, method, wrt="b", baseline=0, **features)
+    assert found.values.keys() == {"b"}
+    assert found.values["b"].ravel() == pytest.approx(one["b"].ravel() ** 2, abs=0.1 if method == "lime" else 1e-5)
+    assert found.manifest["wrt"] == "b"
+
+
 def test_what_is_asked_for_is_checked_before_any_work(model, monkeypatch):
     monkeypatch.setattr(onnxplain.Model, "rows", lambda *_: pytest.fail("the model was run"))
     for name, settings in {"ablatin": {}, "ablation": {"fetures": 1}, "rise": {"masks": "many"}}.items():
