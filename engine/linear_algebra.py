@@ -7,6 +7,7 @@ with another number of cores.
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
 OF_NUMPY = "libscipy_openblas"  # and of SciPy; a library of another name may be torch's too
+OF_SCIPY = "scipy.linalg"  # the module that loads SciPy's own
 
 
 @contextmanager
@@ -25,13 +27,13 @@ def one_thread() -> Iterator[None]:
 
     Where another thread of the process has set a limit that still holds, that stays.
     """
-    with _openblas().limit(limits=1):
+    with _openblas(has_scipy=OF_SCIPY in sys.modules).limit(limits=1):
         yield
 
 
 @cache
-def _openblas() -> ThreadpoolController:
-    """Return the libraries that are loaded: NumPy's is, those that come later do little."""
+def _openblas(*, has_scipy: bool) -> ThreadpoolController:  # noqa: ARG001 - looked for again when SciPy's is there
+    """Return the libraries that are loaded by now."""
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController().select(prefix=OF_NUMPY)
