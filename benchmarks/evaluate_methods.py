@@ -113,7 +113,11 @@ CASCADE: dict[str, dict[str, Any]] = {"parameter-randomisation": {"stages": 8}}
 MODES = {"rise": "centred", "saliency": "magnitude", "guided-backprop": "magnitude", "grad-cam": "positive"}
 CASCADED = ("saliency", "guided-backprop", "grad-cam", "rise")
 DIGITS = "digits-cnn"  # small enough to be trained again, on permuted labels
-DIGITS_SETTINGS: dict[str, dict[str, Any]] = {name: {"features": "grid:4"} for name in ("ablation", "lime")}
+DIGITS_SETTINGS: dict[str, dict[str, Any]] = {
+    "ablation": {"features": "grid:4"},
+    "lime": {"features": "grid:4"},
+    "exact-shapley": {"features": "grid:3"},
+}
 
 
 def main() -> None:

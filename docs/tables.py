@@ -154,18 +154,29 @@ def shapley_error() -> str:
     return f"{table(('evaluations', *map(str, budgets)), rows)}\n\n*{_where(result)}.*"
 
 
-OVERVIEW = ("deletion", "insertion", "road", "mu-fidelity", "sensitivity-n", "pointing-game")
+OVERVIEWS = {
+    "all": ("deletion", "insertion", "road", "mu-fidelity", "sensitivity-n", "pointing-game"),
+    "steadiness": (
+        "max-sensitivity",
+        "seed-agreement",
+        "random-logit",
+        "parameter-randomisation",
+        "model-agreement",
+        "input-invariance",
+    ),
+}
 
 
-def evaluation() -> str:
-    """Return the methods by a few metrics, the lowest deletion first; what is no better than chance in italics."""
-    result = _result("evaluate-all")
+def evaluation(name: str) -> str:
+    """Return the methods of a run by a few metrics, ranked by the first; what is no better than chance in italics."""
+    result = _result(f"evaluate-{name}")
     if result is None:
         return UNMEASURED
+    columns = OVERVIEWS[name]
     found = {(row["metric"], row["method"]): row for row in result["rows"]}
-    methods = [row["method"] for row in result["rows"] if row["metric"] == OVERVIEW[0]]
-    lines = [(f"`{method}`", *(_judged(found.get((metric, method))) for metric in OVERVIEW)) for method in methods]
-    head = ("method", *(f"{metric} ({_end(found, metric)})" for metric in OVERVIEW))
+    methods = [row["method"] for row in result["rows"] if row["metric"] == columns[0]]
+    lines = [(f"`{method}`", *(_judged(found.get((metric, method))) for metric in columns)) for method in methods]
+    head = ("method", *(f"{metric} ({_end(found, metric)})" for metric in columns))
     return f"{table(head, lines)}\n\n*{result['about']}. {_where(result)}.*"
 
 
@@ -220,6 +231,9 @@ TABLES = {
         f"measured {name}": partial(measured, name)
         for name in ("startup", "memory", "overhead", "twin", "rules", "metrics")
     },
-    "evaluation": evaluation,
-    **{f"evaluations {name}": partial(evaluations, f"evaluate-{name}") for name in ("all", "cascade")},
+    **{f"evaluation {name}": partial(evaluation, name) for name in OVERVIEWS},
+    **{
+        f"evaluations {name}": partial(evaluations, f"evaluate-{name}")
+        for name in ("all", "steadiness", "cascade", "digits")
+    },
 }
