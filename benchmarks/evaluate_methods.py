@@ -15,6 +15,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 import onnxplain
 from benchmarks import machine
 from benchmarks.other_models import permuted_digits, quantised
@@ -242,6 +244,9 @@ def _against(control: str, score: onnxplain.Score, scores: Sequence[onnxplain.Sc
         return ""
     sign = ">" if score.higher_is_better else "<"
     gate = Gate(f"{score.metric}{sign}{control}", score.metric, score.method, sign, None, control)
+    rival = next(other for other in scores if (other.metric, other.method) == (score.metric, control))
+    if np.array_equal(score.samples, rival.samples, equal_nan=True):
+        return ""
     (verdict,) = judged(gate, scores)
     return {PASSED: "better", FAILED: "worse"}.get(verdict.outcome, "")
 
