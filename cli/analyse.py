@@ -34,7 +34,7 @@ MOST_LISTED = 10
     metavar="COLUMN",
     help="True classes or values: a column of the data, a file of one column, or a form of names: '*-{label}.jpg'.",
 )
-@click.option("--tokenizer", metavar="FILE", help="The tokenizer.json for texts, if it is not beside MODEL.")
+@click.option("--tokenizer", metavar="FILE", help="A tokenizer.json for texts, in the folder of MODEL or its spec.")
 @text_column
 @click.option("--set", "assigned", multiple=True, metavar="KEY=VALUE", help="A setting; see: onnxplain methods NAME.")
 @click.option(

@@ -67,8 +67,7 @@ def effects(trial: Trial, features: Features, baseline: Any, of: Of, sets: Itera
     sums: list[np.ndarray] = []
     drops: list[np.ndarray] = []
     for present, scores in game.stream(~chosen for chosen in sets):
-        # no product of matrices: its threads would wait for the model's cores
-        sums.append(np.einsum("bm,m->b", ~present, phi, optimize=False))
+        sums.append(~present @ phi)
         drops.append(full - scores)
     found = Effects(np.concatenate(sums), np.concatenate(drops), full)
     return dataclasses.replace(found, is_flat=is_constant(trial.levels(features)), is_alone=features.size == 1)
