@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 MODELS = ("wine-mlp", "breast-cancer-forest")
 EVALUATIONS = 10_000
 ROWS, EVALUATIONS_A_ROW = 200, 500  # many rows of a file, a few evaluations each
-BATCHES = (256, 1024, 2048, 4096)
+BATCHES = (256, 1024, 2048, 4096, 8192, EVALUATIONS)
+ROUNDS = 15  # of bare loops on trial, which take a millisecond or ten
 
 Case = tuple[str, "Callable[[], int]", bare.Bare]
 
@@ -45,7 +46,8 @@ def cases() -> Iterator[Case]:
         with tempfile.TemporaryDirectory() as folder:
             cut = Path(folder) / "cut.onnx"
             cut.write_bytes(graph.tap(model.proto, (target.tensor,)).SerializeToString())
-            loop = bare.best(str(cut), EVALUATIONS, batches=BATCHES, given=_mixed(sample.feeds, _rows(sample.feeds, 1)))
+            given = _mixed(sample.feeds, _rows(sample.feeds, 1))
+            loop = bare.best(str(cut), EVALUATIONS, ROUNDS, BATCHES, given)
         for method, baseline, settings in _settings(sample.feeds):
             alike = dataclasses.replace(loop, given=_mixed(sample.feeds, baseline))
 

@@ -187,7 +187,13 @@ class Game:
             return spare.pop()
         rows = min(self._chunk, 1 << (coalitions - 1).bit_length()) * self._references
         spare[:] = [buffers for buffers in spare if variant.count(buffers) >= rows]
-        return {n: np.repeat(f, rows, axis=0) if variant.has_rows(n) else f for n, f in self._feeds.items()}
+        written = self.features.labels  # whose rows maskers write as a whole
+        return {
+            n: (np.empty((rows, *f.shape[1:]), f.dtype) if n in written else np.repeat(f, rows, axis=0))
+            if variant.has_rows(n)
+            else f
+            for n, f in self._feeds.items()
+        }
 
     def _fill(self, coalitions: np.ndarray, buffers: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Write the masked rows of ``coalitions`` into ``buffers``; row k * R + r is coalition k on reference r."""

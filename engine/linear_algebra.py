@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from threadpoolctl import ThreadpoolController
+    from threadpoolctl import LibController
 
 OF_NUMPY = "libscipy_openblas"  # and of SciPy; a library of another name may be torch's too
 OF_SCIPY = "scipy.linalg"  # the module that loads SciPy's own
@@ -27,13 +27,22 @@ def one_thread() -> Iterator[None]:
 
     Where another thread of the process has set a limit that still holds, that stays.
     """
-    with _openblas(has_scipy=OF_SCIPY in sys.modules).limit(limits=1):
+    before = [(library, library.get_num_threads()) for library in _openblas(has_scipy=OF_SCIPY in sys.modules)]
+    try:
+        for library, threads in before:
+            if threads != 1:
+                library.set_num_threads(1)
         yield
+    finally:
+        for library, threads in before:
+            if threads != 1:
+                library.set_num_threads(threads)
 
 
 @cache
-def _openblas(*, has_scipy: bool) -> ThreadpoolController:  # noqa: ARG001 - looked for again when SciPy's is there
+def _openblas(*, has_scipy: bool) -> list[LibController]:  # noqa: ARG001 - looked for again when SciPy's is there
     """Return the libraries that are loaded by now."""
     from threadpoolctl import ThreadpoolController
 
-    return ThreadpoolController().select(prefix=OF_NUMPY)
+    found: list[LibController] = ThreadpoolController().select(prefix=OF_NUMPY).lib_controllers
+    return found

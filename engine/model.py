@@ -169,14 +169,22 @@ class Model:
         return graph.tensors(self._proto)
 
     def widest(self, feeds: Mapping[str, np.ndarray]) -> int:
-        """Return the bytes of the largest tensor for one row, as far as shapes are known from ``feeds``."""
+        """Return the bytes of the largest tensor for one row, as far as shapes are known from ``feeds``.
+
+        Where the shape of one is not, it is taken to be as wide as the longest axis of a weight.
+        """
         known = {i.name: i for i in self.inputs}
         sizes = {
             axis: size
             for name, feed in feeds.items()
             for axis, size in zip(known[name].shape, native(name, feed, self.inputs).shape, strict=False)
         }
-        return max((_bytes(t, sizes) for t in self._tensors), default=1)
+        return max((_bytes(t, sizes, self._longest) for t in self._tensors), default=1)
+
+    @cached_property
+    def _longest(self) -> int:
+        """The length of the longest axis of any weight."""
+        return max((n for weight in self._proto.graph.initializer for n in weight.dims), default=1)
 
     @cached_property
     def tensor_names(self) -> frozenset[str]:
@@ -342,10 +350,15 @@ def _stamp(path: Path) -> tuple[int, ...] | None:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-def _bytes(tensor: graph.TensorInfo, sizes: Mapping[int | str | None, int]) -> int:
-    """Return the bytes of a tensor of one row; axes of unknown size count as one."""
-    if tensor.shape is None or not tensor.dtype or tensor.dtype == "object":
+def _bytes(tensor: graph.TensorInfo, sizes: Mapping[int | str | None, int], otherwise: int) -> int:
+    """Return the bytes of a tensor of one row.
+
+    Axes of unknown size count as one; where not even their number is known there are ``otherwise`` elements.
+    """
+    if tensor.dtype == "object":
         return 1
+    if tensor.shape is None or not tensor.dtype:
+        return otherwise * np.dtype(tensor.dtype or np.float32).itemsize
     axes = (n if isinstance(n, int) else sizes.get(n, 1) if n else 1 for n in tensor.shape)
     return math.prod(axes) * np.dtype(tensor.dtype).itemsize
 

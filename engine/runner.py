@@ -25,6 +25,8 @@ LAYOUTS = "layouts.json"
 WIDEST_BYTES = 16 << 20  # what a batch of the model's largest tensor should weigh at most
 RUN_BYTES = 4 << 20  # what one batch of inputs should weigh at most
 MOST_ROWS = 1024
+SHORT_BYTES = 2 << 20  # what a batch of rows as short as those of tables should weigh: about what a cache holds
+MOST_SHORT_ROWS = 16_384
 WORTH_MEASURING = 1.0  # seconds of expected work above which layouts are measured
 TRIALS, TRIAL_SECONDS = 3, 0.15
 AS_GOOD = 0.02  # a smaller batch that is slower by no more than this is taken: it leaves more of the cache
@@ -96,17 +98,19 @@ class Runner:
     def default_layout(variant: Variant, feeds: Feeds) -> Layout:
         """Return a layout that is rarely bad: a single-threaded run per core, batches of a moderate size.
 
-        It depends on sizes alone, not on the clock, so that the same command gives the same bits again.
+        Rows as short as those of tables go in large batches that the cores share: to hand a batch of a thousand to
+        another thread takes longer than to run it. The layout depends on sizes alone, not on the clock, so that the
+        same command gives the same bits again.
         """
-        weight = max(1, sum(f.nbytes for f in feeds.values()))
-        most = min(MOST_ROWS, RUN_BYTES / weight, WIDEST_BYTES / max(1, variant.model.widest(feeds)))
-        batch = 1 << max(0, int(most).bit_length() - 1)
-        if variant.rows > 1:
-            batch = variant.rows
+        weight, widest = max(1, sum(f.nbytes for f in feeds.values())), max(1, variant.model.widest(feeds))
+        most = min(MOST_ROWS, RUN_BYTES / weight, WIDEST_BYTES / widest)
+        short = min(MOST_SHORT_ROWS, SHORT_BYTES / max(weight, widest))
+        are_short = short > MOST_ROWS and not variant.rows
+        batch = variant.rows if variant.rows > 1 else _power_below(short if are_short else most)
         cores = variant.model.threads
         if not variant.model.device.is_cpu:
             return Layout(1, cores, max(batch, 32))
-        return Layout(cores, 1, batch)
+        return Layout(1, cores, batch) if are_short else Layout(cores, 1, batch)
 
     @staticmethod
     def _remembered(variant: Variant, feeds: Feeds) -> Layout | None:
@@ -115,7 +119,7 @@ class Runner:
             return None
         if any(type(v) is not int or v < 1 for v in kept.values()):
             return None
-        if max(kept["workers"], kept["threads"]) > variant.model.threads or kept["batch"] > 2 * MOST_ROWS:
+        if max(kept["workers"], kept["threads"]) > variant.model.threads or kept["batch"] > 2 * MOST_SHORT_ROWS:
             return None
         return Layout(**kept)
 
@@ -165,6 +169,11 @@ class Runner:
         yield from runtime.stream(
             self.run, batches, self.layout.workers, lambda feeds: variant.run_seconds(variant.count(feeds))
         )
+
+
+def _power_below(most: float) -> int:
+    """Return the largest power of two that is no more than ``most``, or 1."""
+    return 1 << max(0, int(most).bit_length() - 1)
 
 
 def _layout_key(variant: Variant, feeds: Feeds) -> str:

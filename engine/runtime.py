@@ -254,7 +254,7 @@ def stream(
         held: list[tuple[Feeds | None, Tag]] = []
         while (item := held.pop() if held else next(coming, None)) is not None:
             feeds, tag = item
-            if feeds is not None and not pending and _runs_here(seconds(feeds), coming, held):
+            if feeds is not None and not pending and _runs_here(seconds(feeds), workers, coming, held):
                 yield run(feeds, halt), tag
                 continue
             if executor is None:
@@ -273,13 +273,16 @@ def stream(
 
 
 def _runs_here(
-    seconds: float, coming: Iterator[tuple[Feeds | None, Tag]], held: list[tuple[Feeds | None, Tag]]
+    seconds: float, workers: int, coming: Iterator[tuple[Feeds | None, Tag]], held: list[tuple[Feeds | None, Tag]]
 ) -> bool:
-    """Say whether to run a batch in the thread that draws batches; the next one may be drawn for that, and is held."""
-    if BRIEF < seconds <= BRIEF_ALONE:
+    """Say whether to run a batch in the thread that draws batches; the next one may be drawn for that, and is held.
+
+    A single worker has all cores: nothing is gained from drawing the next batch meanwhile.
+    """
+    if workers > 1 and BRIEF < seconds <= BRIEF_ALONE:
         held += itertools.islice(coming, 1)
         return not held
-    return seconds <= BRIEF
+    return seconds <= (BRIEF if workers > 1 else BRIEF_ALONE)
 
 
 def measure(run: Callable[[Feeds, Halt], Result], feeds: Feeds, layout: Layout, seconds: float) -> float:

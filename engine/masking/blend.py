@@ -8,6 +8,7 @@ import numpy as np
 
 AT_A_TIME = 1 << 20  # bytes of rows that are written in one go, so that masks stay in the cache
 SHORT = 64  # elements of an input up to which NumPy's loop over a row costs more than what is done in it
+SHORT_AT_A_TIME = 1 << 16  # bytes of such rows
 
 
 class Blend:
@@ -30,7 +31,7 @@ class Blend:
 
     def write(self, mask: np.ndarray, out: np.ndarray) -> None:
         """Fill ``out`` (B, R, ...) from a mask (B, 1, ...) that broadcasts to it."""
-        step = max(1, AT_A_TIME // max(1, out[:1].nbytes))
+        step = max(1, (AT_A_TIME if self._feed.size > SHORT else SHORT_AT_A_TIME) // max(1, out[:1].nbytes))
         for start in range(0, len(out), step):
             self._write(mask[start : start + step], out[start : start + step])
 

@@ -16,7 +16,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    Block = tuple[np.ndarray, float | None]  # coalitions z (B, M), and the mass of each pair; None for those sampled
+    # coalitions z (B, M), and the masses (B,) of their pairs; None for those sampled
+    Block = tuple[np.ndarray, np.ndarray | None]
     Round = tuple[np.ndarray, list[Block]]
 
 DENSE = 2  # with at most this many pairs per draw, a stratum is listed and shuffled; else repeats are drawn again
@@ -81,9 +82,22 @@ class Design:
             yield ready, blocks
 
     def blocks(self, length: int) -> Iterator[Block]:
-        """Yield coalitions z (at most ``length``, M) and the mass of each pair; None for those sampled."""
+        """Yield coalitions z (at most ``length``, M) and the masses of their pairs; None for those sampled.
+
+        Strata come together as far as ``length`` allows.
+        """
+        listed: list[np.ndarray] = []
+        masses: list[np.ndarray] = []
+        count = 0
         for s, block in self.listed(length):
-            yield block, stratum_mass(self.size, s) / pairs_of(self.size, s)
+            if count + len(block) > length:
+                yield np.concatenate(listed), np.concatenate(masses)
+                listed, masses, count = [], [], 0
+            listed.append(block)
+            masses.append(np.full(len(block), stratum_mass(self.size, s) / pairs_of(self.size, s)))
+            count += len(block)
+        if count:
+            yield np.concatenate(listed), np.concatenate(masses)
         for start in range(0, len(self.packed), length):
             yield self.sampled(start, start + length), None
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..explanation import Explanation
     from ..game import Game
     from ..problem import Problem
-    from .coalitions import Design
+    from .coalitions import Block, Design
 
 MOST_FEATURES = 4096  # the normal equations hold M x M numbers
 AUTO_COALITIONS = 2048  # beside two per feature
@@ -137,9 +137,10 @@ class Fit:
         size = chosen.size
         self._design = chosen
         self._delta = full - empty
-        # normal equations of enumerated pairs and of sampled ones, the latter with a mass of one each
-        self._a = np.stack([_of_strata(size, chosen.enumerated), np.zeros((size, size))])
-        self._b = np.zeros((2, size))
+        # Normal equations A psi = b of sampled pairs, with a mass of one each, and of enumerated ones. The A of the
+        # latter is known: on values that add up to zero it is a number.
+        self._a, self._b = np.zeros((size, size)), np.zeros(size)
+        self._spread, self._b_enumerated = spread(size, chosen.enumerated), np.zeros(size)
         self._y: list[np.ndarray] = []
         self._enumerated = 0
         self._sampled = 0
@@ -150,26 +151,26 @@ class Fit:
         """The number of pairs taken in."""
         return self._enumerated + self._sampled
 
-    def add(self, z: np.ndarray, mass: float | None, scores: np.ndarray) -> None:
+    def add(self, z: np.ndarray, mass: np.ndarray | None, scores: np.ndarray) -> None:
         """Take in coalitions z (B, M) of the design's next block; ``scores`` (2 B,) alternate z and its complement."""
         u = (scores[::2] - scores[1::2]) / 2
         if mass is None:
             p, share = _centred(z)
             y = u - self._delta * (share - 0.5)
-            self._a[1] += p.T @ p
-            self._b[1] += p.T @ y
+            self._a += p.T @ p
+            self._b += p.T @ y
             self._y.append(y)
             self._sampled += len(z)
-        else:  # z of one size, and all of them in the end: what they add to the left side is known
-            s = np.count_nonzero(z[0]) / z.shape[1]
-            y = u - self._delta * (s - 0.5)
-            self._b[0] += mass * (y @ z - s * y.sum())
+        else:  # over all coalitions of one size p adds up to zero, and so do products with what they have in common
+            total = (mass * u) @ z
+            self._b_enumerated += total - total.sum() / len(total)
             self._enumerated += len(z)
         self._solved = None
 
     def values(self) -> np.ndarray:
         """Return phi (M,)."""
-        phi: np.ndarray = self._delta / self._design.size + self._solution()[0]
+        known = self._b_enumerated / (self._spread or 1.0) if not self._sampled else self._solution()[0]
+        phi: np.ndarray = self._delta / self._design.size + known
         return phi
 
     def standard_error(self) -> np.ndarray:
@@ -179,10 +180,10 @@ class Fit:
         and leverage h_k; the variance is ``K / (K - 1) sum_k (1 - f_k) (influence_k - mean)²``, f_k being the share
         of the pairs of that size that were drawn.
         """
-        psi, inverse = self._solution()
         k = self._sampled
         if k < 2:
-            return np.full(len(psi), np.inf if k else 0.0)
+            return np.full(self._design.size, np.inf if k else 0.0)
+        psi, inverse = self._solution()
         w, y, unseen = self._mass_of_a_sample(), np.concatenate(self._y), self._unseen()
         total, parts, squares = np.zeros((3, len(psi)))
         for start in range(0, k, BLOCK):
@@ -214,16 +215,19 @@ class Fit:
         if self._solved is None:
             size = self._design.size
             w = self._mass_of_a_sample()
-            a = self._a[0] + w * self._a[1]
+            a = w * self._a + self._spread * (np.eye(size) - 1 / size)
             inverse = np.linalg.inv(a + (np.trace(a) / size**2 or 1.0))  # the constant is seen by sums alone
-            self._solved = inverse @ (self._b[0] + w * self._b[1]), inverse
+            self._solved = inverse @ (self._b_enumerated + w * self._b), inverse
         return self._solved
 
 
-def _of_strata(size: int, strata: Iterable[int]) -> np.ndarray:
-    """Return the sum of p p' (M, M) over strata by their mass: z_i has the variance s (M - s) / M² in stratum s."""
+def spread(size: int, strata: Iterable[int]) -> float:
+    """Return c: over strata, by their mass, p p' (M, M) adds up to ``c (I - 1/M)``.
+
+    In stratum s, z_i has the variance s (M - s) / M².
+    """
     variance = sum(stratum_mass(size, s) * s * (size - s) / size**2 for s in strata)
-    return variance * size / max(size - 1, 1) * (np.eye(size) - 1 / size)
+    return variance * size / max(size - 1, 1)
 
 
 def _centred(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -233,9 +237,9 @@ def _centred(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return p, share
 
 
-def _scored(game: Game, chosen: Design, length: int) -> Iterator[tuple[np.ndarray, float | None, np.ndarray]]:
+def _scored(game: Game, chosen: Design, length: int) -> Iterator[tuple[np.ndarray, np.ndarray | None, np.ndarray]]:
     """Yield the design's blocks with their scores, z and its complement alternating."""
-    waiting: deque[tuple[np.ndarray, float | None]] = deque()
+    waiting: deque[Block] = deque()
 
     def drawn() -> Iterator[np.ndarray]:
         for coalitions, blocks in chosen.rounds(length, game.batch):
@@ -244,7 +248,7 @@ def _scored(game: Game, chosen: Design, length: int) -> Iterator[tuple[np.ndarra
 
     scores = np.empty(0)
     for _, more in game.stream(drawn(), distinct=True):
-        scores = np.concatenate([scores, more])
+        scores = np.concatenate([scores, more]) if len(scores) else more
         while waiting and len(scores) >= 2 * len(waiting[0][0]):
             z, mass = waiting.popleft()
             yield z, mass, scores[: 2 * len(z)]

@@ -59,7 +59,7 @@ def manifest_of(
         "optimised": session.optimised,
         "layout": dict(vars(layout)),
         "batching": variant.batching,
-        "spec": _written_spec(model),
+        "spec": _of_model(model)[1],
         "seed": problem.seed,
         "wrt": problem.wrt,
         "target": asked.text if isinstance(asked, Target) else str(asked),
@@ -73,26 +73,34 @@ def manifest_of(
 def circumstances(model: Model, plugin: Plugin, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return what any result was made with: versions, machine, model, plug-in, and the settings that were given."""
     return {
-        "onnxplain": own_version(),
-        "model_path": str(model.path) if model.path else "",
-        "model_digest": model.digest,
-        "opset": model.opsets,
-        "device": model.device.name,
-        "threads": model.threads,
+        **_of_model(model)[0],
         "settings_given": brief(dict(given)),
         "plugin": f"{plugin.package}:{plugin.factory.__module__}.{plugin.factory.__qualname__}",
-        "versions": {"python": platform.python_version(), "numpy": np.__version__, **runtime.versions()},
+        "versions": _versions(),
         "machine": f"{platform.system()} {platform.machine()}",
     }
 
 
-_written: WeakKeyDictionary[Model, dict[str, Any]] = WeakKeyDictionary()
+@cache
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), "numpy": np.__version__, **runtime.versions()}
 
 
-def _written_spec(model: Model) -> dict[str, Any]:
-    """Return a model's spec without its labels as JSON holds it, the same for all that is explained of the model."""
+_written: WeakKeyDictionary[Model, tuple[dict[str, Any], dict[str, Any]]] = WeakKeyDictionary()
+
+
+def _of_model(model: Model) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what is written of a model whatever is explained of it, and its spec without labels as JSON holds it."""
     if model not in _written:
-        _written[model] = plain(dataclasses.asdict(dataclasses.replace(model.spec, labels=())))
+        opened = {
+            "onnxplain": own_version(),
+            "model_path": str(model.path) if model.path else "",
+            "model_digest": model.digest,
+            "opset": model.opsets,
+            "device": model.device.name,
+            "threads": model.threads,
+        }
+        _written[model] = opened, plain(dataclasses.asdict(dataclasses.replace(model.spec, labels=())))
     return _written[model]
 
 

@@ -1,5 +1,6 @@
 """Rows: proofs of how a graph takes them, and layouts that are measured and remembered."""
 
+import dataclasses
 import json
 import time
 
@@ -206,7 +207,7 @@ def test_the_largest_batch_that_is_tried_is_remembered_too(folder, monkeypatch):
     model, feeds = opened(linear(), threads=2), {"x": X[:1]}
     model.runner(Y, feeds).variant.seconds = 1e-6
     measured = model.runner(Y, feeds, expected=10**9).layout
-    assert measured.batch == 2 * runner_room.MOST_ROWS
+    assert measured.batch == 2 * runner_room.MOST_SHORT_ROWS
     assert opened(linear(), threads=2).runner(Y, feeds).layout == measured
 
 
@@ -245,16 +246,38 @@ def test_layouts_are_remembered_by_model_target_shape_threads_and_device():
 def test_the_default_layout_is_moderate_in_size_whatever_the_clock_says():
     model = opened(linear(), threads=2)
     variant = model.variant(("y",), {"x": X[:1]})
-    for seconds, nbytes, batch in [(1e-9, 12, 1024), (10.0, 12, 1024), (1.0, 1 << 20, 4), (1e-9, 1 << 30, 1)]:
+    for seconds, nbytes, batch in [(1e-9, 2048, 1024), (10.0, 2048, 1024), (1.0, 1 << 20, 4), (1e-9, 1 << 30, 1)]:
         variant.seconds = seconds
         feeds = {"x": np.broadcast_to(np.uint8(0), (1, nbytes))}
         assert Runner.default_layout(variant, feeds) == Layout(2, 1, batch)
 
 
+def test_rows_as_short_as_those_of_tables_go_in_large_batches_that_the_cores_share():
+    model = opened(linear(), threads=2)
+    variant = model.variant(("y",), {"x": X[:1]})
+    for nbytes, layout in [(12, Layout(1, 2, 16_384)), (1000, Layout(1, 2, 2048)), (2048, Layout(2, 1, 1024))]:
+        assert Runner.default_layout(variant, {"x": np.broadcast_to(np.uint8(0), (1, nbytes))}) == layout
+    looped = dataclasses.replace(variant, rows=1)
+    assert Runner.default_layout(looped, {"x": X[:1]}) == Layout(2, 1, 1024)
+
+
+def test_a_tensor_of_unknown_shape_is_taken_to_be_as_wide_as_the_widest_weight():
+    scaled = helper.make_node("Scaler", ["x"], ["s"], domain="ai.onnx.ml", offset=[0.0] * 3, scale=[1.0] * 3)
+    product = helper.make_node("MatMul", ["s", "w"], ["y"])
+    proto = model_of(
+        [scaled, product],
+        {"x": (TensorProto.FLOAT, ["batch", 3])},
+        {"y": (TensorProto.FLOAT, None)},
+        {"w": np.zeros((3, 700), np.float32)},
+        domains={"ai.onnx.ml": 3},
+    )
+    assert opened(proto).widest({"x": X[:1]}) == 4 * 700
+
+
 def test_the_default_batch_is_small_where_the_model_makes_large_tensors():
     weights = np.zeros((3, 1 << 19), np.float32)
     wide = graph(("MatMul", ["x", "w"], ["y"]), constants={"w": weights}, out=1 << 19)
-    for proto, batch in ((linear(), 1024), (wide, 8)):
+    for proto, batch in ((linear(), 16_384), (wide, 8)):
         model = opened(proto, threads=1)
         variant = model.variant(("y",), {"x": X[:1]})
         assert Runner.default_layout(variant, {"x": X[:1]}).batch == batch

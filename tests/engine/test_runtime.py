@@ -104,17 +104,19 @@ def test_work_goes_on_while_the_next_batch_is_prepared():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "here", "drawn"),
+    ("side_by_side", "seconds", "here", "drawn"),
     [
-        ([1e-5] * 3, [True] * 3, [1, 2, 3]),  # each as soon as it is drawn
-        ([1e-5, 1.0, 1e-5], [True, False, False], [1, 2, 3]),  # in order behind the long one
-        ([1e-3], [True], [1]),  # not as brief, but there is no other
-        ([1e-5, 1e-3], [True, True], [1, 2]),
-        ([1e-3, 1e-3, 1e-3], [False] * 3, [2, 2, 3]),
-        ([1.0], [False], [1]),
+        (2, [1e-5] * 3, [True] * 3, [1, 2, 3]),  # each as soon as it is drawn
+        (2, [1e-5, 1.0, 1e-5], [True, False, False], [1, 2, 3]),  # in order behind the long one
+        (2, [1e-3], [True], [1]),  # not as brief, but there is no other
+        (2, [1e-5, 1e-3], [True, True], [1, 2]),
+        (2, [1e-3, 1e-3, 1e-3], [False] * 3, [2, 2, 3]),
+        (2, [1.0], [False], [1]),
+        (1, [1e-3, 1e-3, 1e-3], [True] * 3, [1, 2, 3]),  # nothing else could run meanwhile
+        (1, [1.0, 1e-3], [False] * 2, [1, 2]),
     ],
 )
-def test_brief_batches_run_in_the_calling_thread(seconds, here, drawn):
+def test_brief_batches_run_in_the_calling_thread(side_by_side, seconds, here, drawn):
     begun, count = [], 0
 
     def run(given, _halt):
@@ -128,7 +130,7 @@ def test_brief_batches_run_in_the_calling_thread(seconds, here, drawn):
             count += 1
             yield feeds(k), None
 
-    found = [result for result, _ in stream(run, batches(), 1, lambda f: seconds[int(f["x"][0])])]
+    found = [result for result, _ in stream(run, batches(), side_by_side, lambda f: seconds[int(f["x"][0])])]
     assert found == list(range(len(seconds)))
     assert [one[1] for one in sorted(begun)] == here
     assert all(at >= least for (_, _, at), least in zip(sorted(begun), drawn, strict=True))

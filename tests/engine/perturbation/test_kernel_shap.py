@@ -192,8 +192,9 @@ def test_what_whole_strata_add_to_the_regression_is_their_sum(size):
     summed = np.zeros((size, size))
     for z, mass in whole.blocks(5):
         p = z - z.mean(axis=1, keepdims=True)
-        summed += mass * (p.T @ p)
-    np.testing.assert_allclose(kernel_shap._of_strata(size, whole.enumerated), summed, atol=1e-14)
+        summed += (p.T * mass) @ p
+    known = kernel_shap.spread(size, whole.enumerated) * (np.eye(size) - 1 / size)
+    np.testing.assert_allclose(known, summed, atol=1e-14)
 
 
 def test_the_pairs_of_the_sample_before_are_taken_again_for_the_same_seed_only():
