@@ -14,7 +14,7 @@ from .lazy import command
 from .model_argument import model_argument, model_json, open_model
 from .output import heading, print_json, table
 from .progress import bar
-from .reading import name_text_columns, name_tokenizer, text_column
+from .reading import name_text_columns, text_column, tokenizer_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,13 +28,18 @@ MOST_LISTED = 10
 @command("analyse")
 @click.argument("name", metavar="NAME", shell_complete=complete_analyses)
 @model_argument
-@click.option("--data", required=True, metavar="FILE", help="CSV file with a header, .npy or .npz file, or a folder.")
+@click.option(
+    "--data",
+    required=True,
+    metavar="FILE",
+    help="CSV file with a header, .txt file with a text in each line, .npy or .npz file, or a folder.",
+)
 @click.option(
     "--labels",
     metavar="COLUMN",
     help="True classes or values: a column of the data, a file of one column, or a form of names: '*-{label}.jpg'.",
 )
-@click.option("--tokenizer", metavar="FILE", help="A tokenizer.json for texts, in the folder of MODEL or its spec.")
+@tokenizer_option
 @text_column
 @click.option("--set", "assigned", multiple=True, metavar="KEY=VALUE", help="A setting; see: onnxplain methods NAME.")
 @click.option(
@@ -61,6 +66,7 @@ def analyse_command(**options: Any) -> int:
       onnxplain analyse partial-dependence model.onnx --data rows.csv --target malignant -o out
       onnxplain analyse partial-dependence model.onnx --data rows.csv --set columns='age,income' --set pair=true
       onnxplain analyse ice model.onnx --data rows.csv --set columns=age --set centre=first --json
+      onnxplain analyse permutation-importance model.onnx --data reviews.txt --labels labels.csv -o out
       onnxplain analyse lrp-pruning model.onnx --data photos/ --labels '*-{label}.jpg' -o out
     """
     if options["picture"] is not None and options["output"] is None:
@@ -86,7 +92,6 @@ def analyse(options: dict[str, Any]) -> int:
     folder = None if options["output"] is None else _folder(options["output"], f"{name}.html")
     model = open_model(options["model"], options["spec"], options["device"], options["threads"])
     name_text_columns(model, options["text_column"])
-    name_tokenizer(model, options["tokenizer"])
     with bar(Path(options["data"]).name) as progress:
         found = run(
             model,
@@ -96,6 +101,7 @@ def analyse(options: dict[str, Any]) -> int:
             target=options["target"],
             seed=options["seed"],
             progress=progress,
+            tokenizer=options["tokenizer"],
             **settings,
         )
     files = [] if folder is None else _written(found, folder, options["picture"] or "png")

@@ -118,6 +118,7 @@ def evaluate_command(**options: Any) -> int:
       onnxplain evaluate model.onnx cat.jpg --metric pointing-game --box 20,30,180,200
       onnxplain evaluate model.onnx photos/ -m rise --gate "deletion<random" --gate "insertion(rise)>0.5"
       onnxplain evaluate model.onnx --text "a wonderful, moving film" -m shapley -m lime
+      onnxplain evaluate model.onnx reviews.txt:0-9 -m shapley -m lime
       onnxplain evaluate model.onnx -m out/cat.rise.npz -m occlusion
       onnxplain methods --kind metric
     """

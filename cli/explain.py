@@ -103,8 +103,9 @@ def explain_command(**options: Any) -> int:
     """Explain the decision of MODEL on each INPUT.
 
     MODEL is an ONNX file or the name of a demonstration model. INPUT is an image, rows of a table or of a table of
-    texts (rows.csv:3-7), an array (.npy, .npz), a text (.txt), a folder or a pattern; a text can also be given with
-    --text. Where a model takes a text and something else, files fill what the text leaves.
+    texts (rows.csv:3-7), an array (.npy, .npz), a text (.txt) or its lines as texts (lines.txt:3-7, lines.txt:0-), a
+    folder or a pattern; a text can also be given with --text. Where a model takes a text and something else, files
+    fill what the text leaves.
 
     \b
     Examples:
@@ -114,6 +115,7 @@ def explain_command(**options: Any) -> int:
       onnxplain explain model.onnx rows.csv:0-9 -m kernel-shap --budget 2000 --json
       onnxplain explain model.onnx --text "a wonderful, moving film" -m kernel-shap
       onnxplain explain model.onnx reviews.csv:0-9 -m shapley --text-column body -o out
+      onnxplain explain model.onnx reviews.txt:0-9 -m shapley -o out
       onnxplain explain model.onnx --text "A man is asleep." --text-pair "He sleeps." -m shapley
       onnxplain explain model.onnx cat.jpg --text "what is it?" -m shapley
       onnxplain explain digits-cnn "$(onnxplain models samples digits-cnn | head -1)" --target 7

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,6 +29,11 @@ text_column = click.option(
 )
 
 
+tokenizer_option = click.option(
+    "--tokenizer", metavar="FILE", help="The tokenizer.json for texts, if it is not beside MODEL nor in its spec."
+)
+
+
 def text_options(command: Command) -> Command:
     """Add the options for texts."""
     options = (
@@ -39,7 +43,7 @@ def text_options(command: Command) -> Command:
         click.option(
             "--text-pair", multiple=True, metavar="TEXT", help="The second of two texts, after --text: a hypothesis."
         ),
-        click.option("--tokenizer", metavar="FILE", help="The tokenizer.json for texts, if it is not beside MODEL."),
+        tokenizer_option,
         text_column,
     )
     for option in reversed(options):
@@ -72,16 +76,6 @@ def name_text_columns(model: Model, names: tuple[str, ...]) -> None:
 
     if names:
         model.spec = with_text_columns(model.spec, text_inputs(model.inputs, model.spec), names)
-
-
-def name_tokenizer(model: Model, file: str | None) -> None:
-    """Write into the model's spec which tokenizer its texts take, where the command line says it."""
-    from ..engine.inputs.text_inputs import text_inputs
-
-    if file is not None:
-        names = [found.main.name for found in text_inputs(model.inputs, model.spec)]
-        entries = {name: dataclasses.replace(model.spec.inputs[name], tokenizer=file) for name in names}
-        model.spec = dataclasses.replace(model.spec, inputs=model.spec.inputs | entries)
 
 
 def samples_named(model: Model, named: Named, failed: Callable[[str, OnnxplainError], None]) -> Iterator[Sample]:

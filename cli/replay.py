@@ -27,8 +27,9 @@ SAME_MACHINE = ("machine", "provider", "device", "threads", "versions")
 @click.option("--model", metavar="MODEL", help="The model, where it is no longer where it was.")
 @click.option("--data", metavar="FILE", help="The data of an analysis, where they are no longer where they were.")
 @click.option("--labels", metavar="COLUMN", help="The labels of an analysis, as onnxplain analyse takes them.")
+@click.option("--tokenizer", metavar="FILE", help="The tokenizer of an analysis, where it is no longer where it was.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
-def replay_command(result: str, model: str | None, data: str | None, labels: str | None, as_json: bool) -> int:  # noqa: FBT001 - click's call
+def replay_command(result: str, model: str | None, as_json: bool, **beside: str | None) -> int:  # noqa: FBT001 - click's call
     """Recompute a saved explanation or analysis from its manifest and say whether it is identical.
 
     Exits with 1 where the numbers differ.
@@ -48,11 +49,12 @@ def replay_command(result: str, model: str | None, data: str | None, labels: str
     named = None if model is None else model_file(model)
     if format_of(Path(result)) == FORMAT:
         saved = Analysis.load(result)
-        again = replay(saved, named, data, labels)
+        again = replay(saved, named, **beside)
     else:
         saved = Explanation.load(result)
-        if data is not None or labels is not None:
-            raise click.UsageError("--data and --labels are for an analysis; an explanation holds its input")
+        if any(value is not None for value in beside.values()):
+            given = ", ".join(f"--{name}" for name, value in beside.items() if value is not None)
+            raise click.UsageError(f"{given}: for an analysis; an explanation holds its input")
         again = replay(saved, named)
     found = compared(saved, again)
     if as_json:

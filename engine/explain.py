@@ -18,7 +18,7 @@ from .inputs.beside import load_beside, texts_in
 from .inputs.load import expand_sources, load_samples
 from .inputs.sample import Sample
 from .inputs.text import Place, Text, Texts
-from .inputs.text_inputs import text_inputs
+from .inputs.text_inputs import no_text, text_inputs
 from .model import Model, load
 from .question import Question
 from .registry import find
@@ -43,19 +43,21 @@ def explain(  # noqa: PLR0913, PLR0917 - the front door: each is a choice of the
     progress: Progress | None = None,
     smooth: str | None = None,
     refused: Refused | None = None,
+    tokenizer: str | os.PathLike[str] | None = None,
     **given: Any,
 ) -> Any:
     """Explain the decision of a model on one input, or on several.
 
     ``model`` is a Model or a path; ``inputs`` an array, a dict of arrays by input name, a Sample, a Text, a file
-    (``cat.jpg``, ``rows.csv:3``, ``batch.npz``), a folder or pattern of files, or a list of these; a dict may hold
-    Texts, and files beside them. ``given`` are the method's settings, as listed by ``onnxplain methods NAME``; with
-    several inputs a setting may be a dict by input name. ``smooth`` is ``smoothgrad``, ``smoothgrad-squared`` or
-    ``vargrad``: those methods around a gradient method; ``given`` are then its settings, and those of the smoothing
-    (``samples``, ``noise``) that it does not have itself. Returns one Explanation for one row and a list for several.
-    Raises an ``OnnxplainError`` that says what cannot be used and why; with ``refused``, a function of a source
-    (``rows.csv:17``) and an error, that is told of rows and files that cannot be used or explained, and a list of the
-    others comes back.
+    (``cat.jpg``, ``rows.csv:3``, ``reviews.txt:0-9``, ``batch.npz``), a folder or pattern of files, or a list of these;
+    a dict may hold Texts, and files beside them. ``given`` are the method's settings, as listed by ``onnxplain methods
+    NAME``; with several inputs a setting may be a dict by input name. ``smooth`` is ``smoothgrad``,
+    ``smoothgrad-squared`` or ``vargrad``: those methods around a gradient method; ``given`` are then its settings, and
+    those of the smoothing (``samples``, ``noise``) that it does not have itself. ``tokenizer`` is a tokenizer.json for
+    texts, where it is not beside the model nor named in its spec. Returns one Explanation for one row and a list for
+    several. Raises an ``OnnxplainError`` that says what cannot be used and why; with ``refused``, a function of a
+    source (``rows.csv:17``) and an error, that is told of rows and files that cannot be used or explained, and a list
+    of the others comes back.
 
     >>> import numpy as np, onnxplain
     >>> model = onnxplain.load(onnxplain.models.path("digits-cnn"))
@@ -66,7 +68,7 @@ def explain(  # noqa: PLR0913, PLR0917 - the front door: each is a choice of the
     if smooth is not None:
         method, given = smooth, _smoothed(smooth, method, given)
     opened = model if isinstance(model, Model) else load(model)
-    samples = list(samples_of(opened, inputs, refused=refused))
+    samples = list(samples_of(opened, inputs, tokenizer, refused=refused))
     results = Question.of(opened, method, target, wrt, seed, progress, given).answers(samples, refused)
     return results if len(results) != 1 or refused is not None or _is_many(inputs, opened) else results[0]
 
@@ -148,8 +150,14 @@ def _sparing(about: str, read: Callable[[], Iterator[Sample]], refused: Refused 
 
 
 def place_of(model: Model, tokenizer: str | os.PathLike[str] | None = None) -> Place:
-    """Return what the model's file says about texts: where a tokenizer would be, and how many codes are known."""
+    """Return what the model's file says about texts: where a tokenizer would be, and how many codes are known.
+
+    InputError where a tokenizer is named and the model takes no text.
+    """
     names = [found.main.name for found in text_inputs(model.inputs, model.spec)]
+    if tokenizer is not None and not names:
+        error = no_text(model.inputs)
+        raise InputError(f"there is no use for a tokenizer: {error.message}", where=error.where, tip=error.tip)
     embeddings = {name: graph.embedding_rows(model.proto, name) for name in names}
     return Place(model.path.parent if model.path is not None else None, embeddings, tokenizer)
 
@@ -178,4 +186,5 @@ def _checked(sample: Sample, model: Model) -> Sample:
     count = max((len(f) for n, f in feeds.items() if has_rows(n, model.inputs)), default=1)
     if count != 1:
         raise InputError(f"a Sample holds one row, not {count}", tip="give the array itself, or a list of Samples")
-    return accepted(dataclasses.replace(sample, feeds=feeds), model)
+    is_same = feeds.keys() == sample.feeds.keys() and all(feed is sample.feeds[n] for n, feed in feeds.items())
+    return accepted(sample if is_same else dataclasses.replace(sample, feeds=feeds), model)

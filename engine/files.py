@@ -6,12 +6,10 @@ import json
 import os
 import re
 import stat
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from .errors import OnnxplainError, SettingError, nearest, printable
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # What the first bytes of a file say about it, for messages; ``(offset, bytes, words)``.
 _SIGNATURES = (
@@ -63,6 +61,14 @@ def looks_like(path: Path) -> str:
     if not head:
         return "an empty file"
     return next((words for start, magic, words in _SIGNATURES if head.startswith(magic, start)), "")
+
+
+def is_file(name: str) -> bool:
+    """Say whether there is a file of this name; a name that no file can have is none."""
+    try:
+        return Path(name).is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def existing_file(path: Path, error: type[OnnxplainError]) -> Path:

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from .analysis import Analysis
     from .study import Study
 
+TOKENIZER_NAMED = ("tokenizer", "tokenizer_digest")  # as text_codes writes them
+
 
 def analyse(
     model: Model | str | os.PathLike[str] | bytes,
@@ -36,15 +39,18 @@ def analyse(
     target: str | int = "auto",
     seed: int = 0,
     progress: Progress | None = None,
+    tokenizer: str | os.PathLike[str] | None = None,
     **given: Any,
 ) -> Analysis:
     """Study a model over data: what its predictions rest on as a whole.
 
-    ``model`` is a Model or a path. ``data`` is a file (CSV with a header, .npy, .npz), a folder of files, an array, a
-    dict of arrays by input name, a Sample or a list of these. ``labels`` are the true classes or values, where the
-    analysis needs them: an array, the name of a column of the data, or a file of one column; a CSV file's own column
-    called target, label, class or y is found. ``name`` is an analysis as listed by ``onnxplain methods --kind
-    analysis``, and ``given`` its settings. Raises an ``OnnxplainError`` that says what cannot be used and why.
+    ``model`` is a Model or a path. ``data`` is a file (CSV with a header, .txt with a text in each line, .npy, .npz), a
+    folder of files, an array, a dict of arrays by input name, a Sample or a list of these. ``labels`` are the true
+    classes or values, where the analysis needs them: an array, the name of a column of the data, or a file of one
+    column; a CSV file's own column called target, label, class or y is found. ``name`` is an analysis as listed by
+    ``onnxplain methods --kind analysis``, and ``given`` its settings. ``tokenizer`` is a tokenizer.json for texts,
+    where it is not beside the model nor named in its spec. Raises an ``OnnxplainError`` that says what cannot be used
+    and why.
 
     >>> import numpy as np, onnxplain
     >>> model = onnxplain.load(onnxplain.models.path("digits-cnn"))
@@ -61,7 +67,7 @@ def analyse(
         raise SettingError(f"seed must be a whole number from 0 on, not {printable(repr(seed))[:80]}")
     begun = time.perf_counter()
     study = dataclasses.replace(
-        study_of(opened, analyst, data, labels),
+        study_of(opened, analyst, data, labels, tokenizer),
         target=str(target).strip() or "auto",
         seed=int(seed),
         name=name,
@@ -69,6 +75,8 @@ def analyse(
     )
     found = studied(study, analyst)
     asked = {"labels_given": os.fspath(labels)} if isinstance(labels, str | os.PathLike) else {}
+    if tokenizer is not None:
+        asked["tokenizer_given"] = str(Path(tokenizer).absolute())
     return dataclasses.replace(
         found,
         settings={f.name: storable(getattr(analyst, f.name)) for f in dataclasses.fields(analyst) if f.init},
@@ -77,10 +85,12 @@ def analyse(
     )
 
 
-def study_of(model: Model, analyst: Any, data: Any, labels: Any) -> Study:
+def study_of(
+    model: Model, analyst: Any, data: Any, labels: Any, tokenizer: str | os.PathLike[str] | None = None
+) -> Study:
     """Return the rows and labels of data, with the columns beside the model's that a plug-in's settings name."""
     beside = [value for key in ("weights",) if isinstance(value := getattr(analyst, key, None), str)]
-    return read_study(model, data, labels, beside)
+    return read_study(model, data, labels, beside, tokenizer)
 
 
 def studied(study: Study, analyst: Any) -> Analysis:
@@ -102,7 +112,20 @@ def manifest_of(study: Study, plugin: registry.Plugin, given: Mapping[str, Any])
         "data_rows": study.count,
         "data_digest": digest(study),
         "labels": study.labels is not None,
+        **({"preprocessing": {"texts": read}} if (read := tokenizers_of(study)) else {}),
     }
+
+
+def tokenizers_of(study: Study) -> dict[str, dict[str, Any]]:
+    """Return what made codes of the texts of all rows, by input, as the manifest of an explanation names it.
+
+    Empty where rows have no such texts, or were read by different tokenizers.
+    """
+    found = [
+        {name: {key: read[key] for key in TOKENIZER_NAMED} for name, read in texts.items() if read.get("tokenizer")}
+        for texts in (sample.preprocessing.get("texts", {}) for sample in study.given)
+    ]
+    return found[0] if found and all(one == found[0] for one in found) else {}
 
 
 def digest(study: Study) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError, nearest, printable
-from ..explain import samples_of
+from ..explain import place_of, samples_of
 from ..files import excerpt, existing_file
 from ..inputs.acceptance import check_missing
 from ..inputs.array import check_feeds, may_miss
@@ -20,7 +20,7 @@ from ..inputs.array_file import read_arrays
 from ..inputs.frames import in_order
 from ..inputs.load import expand_sources
 from ..inputs.padding import padded
-from ..inputs.rows import Rows, missing_rows, split_source
+from ..inputs.rows import Rows, by_line, missing_rows, split_source
 from ..inputs.sample import Sample
 from ..inputs.strings import in_column, texts_of_strings
 from ..inputs.table import LABEL_COLUMNS, load_rows, load_values
@@ -41,18 +41,27 @@ LABEL_FILES = (*TABLES, ".npy")
 IN_NAME = "{label}"
 
 
-def read_study(model: Model, data: Any, labels: Any = None, beside: Sequence[str] = ()) -> Study:
+def read_study(
+    model: Model,
+    data: Any,
+    labels: Any = None,
+    beside: Sequence[str] = (),
+    tokenizer: str | os.PathLike[str] | None = None,
+) -> Study:
     """Return the rows of ``data`` with their labels and the columns named in ``beside``.
 
-    ``data`` is a file, a folder, an array, a dict of arrays, a Sample or a list of these. ``labels`` is an array, the
+    ``data`` is a file, a folder, an array, a dict of arrays, a Sample or a list of these; a text file is one text a
+    line, as an analysis needs many rows. ``labels`` is an array, the
     name of a column (of an array in a dict or .npz file), a .csv or .npy file with one label per row, or a pattern of
     the files' names with ``{label}`` in it; without it a CSV file's own column of labels is taken, if it has one.
-    InputError says what does not fit.
+    ``tokenizer`` is a tokenizer.json for texts, as in ``samples_of``. InputError says what does not fit.
     """
     is_pattern = isinstance(labels, str) and IN_NAME in labels
     column = labels if isinstance(labels, str) and not is_pattern and not _is_file(labels) else ""
     names = tuple(dict.fromkeys([*([column] if column else []), *beside]))
-    study = _read(model, data, names)
+    if tokenizer is not None:
+        place_of(model, tokenizer)  # refused where the model takes no text, whatever the data are
+    study = _read(model, data, names, tokenizer)
     if study.count == 0:
         raise InputError("the data hold no rows", where=study.source)
     columns = {name: entry.columns for name, entry in study.inputs.items()}
@@ -67,7 +76,7 @@ def read_study(model: Model, data: Any, labels: Any = None, beside: Sequence[str
     return dataclasses.replace(study, labels=found, beside=rest)
 
 
-def _read(model: Model, data: Any, names: Sequence[str]) -> Study:
+def _read(model: Model, data: Any, names: Sequence[str], tokenizer: str | os.PathLike[str] | None) -> Study:
     if isinstance(data, str | os.PathLike):
         text = os.fspath(data)
         path, rows = split_source(text)
@@ -79,16 +88,16 @@ def _read(model: Model, data: Any, names: Sequence[str]) -> Study:
             return _some_rows(study, rows, printable(text))
         is_table = suffix in TABLES and not path.is_dir()
         if is_table and takes_rows_of_texts(model.inputs, model.spec) and not holds_codes(path, model.inputs):
-            return _of_texts(model, text, names)
+            return _of_texts(model, text, names, tokenizer)
         if is_table and _takes_rows(model):
             return _of_table(model, text, names)
-        samples = [s for source in expand_sources([text]) for s in samples_of(model, source)]
+        samples = [s for source in expand_sources([by_line(text)]) for s in samples_of(model, source, tokenizer)]
         return _of_samples(model, samples, names, printable(text))
     is_samples = isinstance(data, Sample) or (
         isinstance(data, list | tuple) and data and isinstance(data[0], Sample | Text | str | os.PathLike)
     )
     if is_samples:
-        return _of_samples(model, list(samples_of(model, data)), names, "")
+        return _of_samples(model, list(samples_of(model, data, tokenizer)), names, "")
     return _of_arrays(model, data, names, "")
 
 
@@ -116,11 +125,11 @@ def _left_out(names: Sequence[str]) -> tuple[str, ...]:
     return (f"columns that are not the model's, left out: {left}",) if names else ()
 
 
-def _of_texts(model: Model, source: str, names: Sequence[str]) -> Study:
+def _of_texts(model: Model, source: str, names: Sequence[str], tokenizer: str | os.PathLike[str] | None) -> Study:
     """Return the texts of a CSV file, filled up to one length."""
     path, rows = split_source(source)
     beside = _columns(path, rows, names)
-    samples = list(samples_of(model, source))
+    samples = list(samples_of(model, source, tokenizer))
     header, used = _header(path), {*samples[0].preprocessing["columns"], *samples[0].columns}
     own = [n for n in header if n.lower() in LABEL_COLUMNS and n not in used and n not in names]
     labels = _columns(path, rows, own[:1])[own[0]] if own else None

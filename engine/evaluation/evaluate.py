@@ -44,6 +44,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - the front door: each is a choice of th
     controls: bool = True,  # noqa: FBT001, FBT002 - a setting like the others
     mask: Mask | Sequence[Mask] | None = None,
     progress: Progress | None = None,
+    tokenizer: str | os.PathLike[str] | None = None,
     **given: Any,
 ) -> list[Score]:
     """Say how good the explanations of a method are, averaged over the inputs with confidence intervals.
@@ -56,7 +57,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - the front door: each is a choice of th
 
     ``mask`` says where the evidence is, for metrics of localisation: an array, a file, a box ``(x0, y0, x1, y1)`` or a
     tuple of boxes; one for all inputs or a list, or a folder of masks or a table of boxes by the names of the inputs'
-    files.
+    files. ``tokenizer`` is a tokenizer.json for texts, where it is not beside the model nor named in its spec.
 
     Returns one Score per metric, in the metrics' order. Raises an ``OnnxplainError`` where a metric cannot be had: it
     says why.
@@ -71,7 +72,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - the front door: each is a choice of th
     True
     """
     opened = model if isinstance(model, Model) else load(model)
-    samples = list(samples_of(opened, inputs))
+    samples = list(samples_of(opened, inputs, tokenizer))
     chosen, seed = chosen_metrics(metrics), checked_seed(seed)
     check_mask(chosen, mask)
     masks = _per_sample(mask, len(samples))

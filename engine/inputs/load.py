@@ -13,24 +13,24 @@ from ..layout import describe, infer_layout, sizes_by_letter
 from ..specs.inference import complete_spec, infer_preprocessing
 from .array import InputInfo, check_feeds, load_arrays
 from .image import FORMATS, load_image
-from .rows import Refused, split_source
+from .rows import LINE_SUFFIXES, Refused, split_source
 from .sample import Sample
 from .series import AUDIO_SUFFIXES, load_series, takes_series
 from .table import load_rows
-from .text import Place, load_text_file
+from .text_file import load_text_file
 from .text_table import holds_codes, load_texts, takes_rows_of_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from ..spec import InputSpec, ModelSpec, Preprocessing
+    from .text import Place
 
 __all__ = ["InputInfo", "expand_sources", "load_samples"]
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp")
 TABLE_SUFFIXES = (".csv", ".tsv")
 ARRAY_SUFFIXES = (".npy", ".npz")
-TEXT_SUFFIXES = (".txt",)
 OTHERS = dict.fromkeys((".xlsx", ".xls", ".ods", ".numbers"), "save the sheet as CSV") | dict.fromkeys(
     (".parquet", ".feather", ".arrow", ".json", ".jsonl"), "write the table as CSV, with the names of its columns first"
 )
@@ -46,12 +46,12 @@ def load_samples(
     place: Place | None = None,
     refused: Refused | None = None,
 ) -> Iterator[Sample]:
-    """Return the Samples in one file, or in the rows that ``file.csv:3`` or ``file.npy:3-7`` name.
+    """Return the Samples in one file, or in the rows that ``file.csv:3``, ``file.npy:3-7`` or ``file.txt:3-`` name.
 
     The file is read before this returns. What the spec leaves open is inferred from the model's inputs; where that is
     the preprocessing of an image, ``Sample.preprocessing["assumed"]`` is True. ``place`` says where the tokenizer of a
     text would be. InputError says what is wrong with the file, or that the model does not take its kind; with
-    ``refused`` it is told of rows of a table that cannot be used, and the others are returned.
+    ``refused`` it is told of rows that cannot be used, and the others are returned.
     """
     path, _ = split_source(source)
     existing_file(path, InputError)
@@ -65,8 +65,8 @@ def load_samples(
         return iter(load_rows(source, inputs, complete, refused=refused))
     if suffix in ARRAY_SUFFIXES:
         return iter(load_arrays(source, inputs, complete))
-    if suffix in TEXT_SUFFIXES:
-        return iter([load_text_file(path, inputs, complete, place)])
+    if suffix in LINE_SUFFIXES:
+        return iter(load_text_file(source, inputs, complete, place, refused))
     if suffix in IMAGE_SUFFIXES or looks_like(path) in IMAGE_KINDS:
         return iter([_load_picture(path, inputs, complete)])
     found = looks_like(path)
@@ -113,7 +113,7 @@ def _in_folder(folder: Path) -> list[str]:
     files = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".") and path.is_file()]
     found = [str(path) for path in files if path.suffix.lower() in suffixes]
     # Texts beside anything else are rather its labels or its description.
-    found = found or [str(path) for path in files if path.suffix.lower() in TEXT_SUFFIXES]
+    found = found or [str(path) for path in files if path.suffix.lower() in LINE_SUFFIXES]
     if not found:
         raise InputError(
             "there are no files in this folder that can be read",

@@ -1,4 +1,4 @@
-"""Which part of a file is meant: rows, ``file.csv:3`` and ``file.csv:3-7``, counted from 0, or seconds of sound."""
+"""Which part of a file is meant: rows, ``file.csv:3`` and ``file.txt:3-7``, counted from 0, or seconds of sound."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError, OnnxplainError
-from ..files import excerpt
+from ..files import excerpt, is_file
 
 Refused = Callable[[str, OnnxplainError], None]  # is told the source, rows.csv:17, and what is wrong with it
 MAX_SAMPLES = 10_000  # instances taken from one file
-ROW_SUFFIXES = (".csv", ".tsv", ".npy", ".npz")
+LINE_SUFFIXES = (".txt",)  # of which a row is a line
+ROW_SUFFIXES = (".csv", ".tsv", ".npy", ".npz", *LINE_SUFFIXES)
 
 _SECONDS = re.compile(
     r"(?P<path>.+\.wave?):(?P<first>\d{1,9}(?:\.\d{1,9})?)-(?P<last>\d{1,9}(?:\.\d{1,9})?)", re.DOTALL | re.IGNORECASE
 )
-_ROWS = re.compile(r"(?P<path>.+):(?P<first>\d{1,12})(?:-(?P<last>\d{1,12}))?", re.DOTALL)
+_ROWS = re.compile(r"(?P<path>.+):(?P<first>\d{1,12})(?P<to>-(?P<last>\d{1,12})?)?", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class Rows:
 def split_source(source: str) -> tuple[Path, Rows]:
     """Return the file and the rows that a source names.
 
-    Only files that have rows take such an ending, so the colon after a Windows drive is none. The seconds that
-    ``speech.wav:1.5-2`` names are left out of the path; ``split_seconds`` returns them.
+    Only files that have rows take such an ending, so the colon after a Windows drive is none. ``rows.csv:3-`` goes to
+    the end. The seconds that ``speech.wav:1.5-2`` names are left out of the path; ``split_seconds`` returns them.
 
     >>> split_source("C:/data.csv:3-7")[1]
     Rows(first=3, last=7)
@@ -40,11 +41,13 @@ def split_source(source: str) -> tuple[Path, Rows]:
     sound, _ = split_seconds(source)
     if sound is not None:
         return sound, Rows()
-    match = _ROWS.fullmatch(source)
-    if match is None or Path(match["path"]).suffix.lower() not in ROW_SUFFIXES or _is_file(source):
+    match = _rows_named(source)
+    if match is None:
         _refuse_other_rows(source)
         return Path(source), Rows()
     first = int(match["first"])
+    if match["to"] == "-":
+        return Path(match["path"]), Rows(first)
     last = first if match["last"] is None else int(match["last"])
     if last < first:
         raise InputError(f"rows {first}-{last} run backwards", where=excerpt(source, 200))
@@ -55,21 +58,36 @@ def split_source(source: str) -> tuple[Path, Rows]:
     return Path(match["path"]), Rows(first, last)
 
 
-def _is_file(source: str) -> bool:
-    try:
-        return Path(source).is_file()
-    except (OSError, ValueError):  # a name that no file can have
-        return False
+def names_rows(source: str) -> bool:
+    """Say whether a source names rows of a file rather than the whole of it.
+
+    >>> names_rows("reviews.txt:0-"), names_rows("reviews.txt")
+    (True, False)
+    """
+    return _rows_named(source) is not None
+
+
+def by_line(source: str) -> str:
+    """Return a text file as the source of all its lines; any other source as it is."""
+    return f"{source}:0-" if Path(source).suffix.lower() in LINE_SUFFIXES and is_file(source) else source
+
+
+def _rows_named(source: str) -> re.Match[str] | None:
+    match = _ROWS.fullmatch(source)
+    suffix = "" if match is None else Path(match["path"]).suffix.lower()
+    return None if match is None or suffix not in ROW_SUFFIXES or is_file(source) else match
 
 
 def _refuse_other_rows(source: str) -> None:
     """Raise InputError where a file is followed by something that names no rows: ``rows.csv:-1``, ``rows.csv:3,5``."""
     path, colon, rows = source.rpartition(":")
-    if colon and Path(path).suffix.lower() in ROW_SUFFIXES and _is_file(path) and not _is_file(source):
+    suffix, name = Path(path).suffix.lower(), excerpt(Path(path).name)
+    counted = "lines, counted" if suffix in LINE_SUFFIXES else "counted"
+    if colon and suffix in ROW_SUFFIXES and is_file(path) and not is_file(source):
         raise InputError(
             f"'{excerpt(rows, 40)}' names no rows of this file",
             where=excerpt(path, 200),
-            tip=f"rows are counted from 0: {excerpt(Path(path).name)}:3, or {excerpt(Path(path).name)}:3-7",
+            tip=f"rows are {counted} from 0: {name}:3, {name}:3-7 or {name}:3-",
         )
 
 

@@ -52,7 +52,7 @@ class Sample:
     series_input: str = ""  # series: the input that it went into
     texts: tuple[SplitText, ...] = ()  # what the model sees of texts, one for each input that takes one
     preprocessing: dict[str, Any] = field(default_factory=dict)  # what was done to the file, for the manifest
-    line: int = 0  # table: where the row begins in its file, counted from 1; 0 if it came from elsewhere
+    line: int = 0  # table, texts: where the row begins in its file, counted from 1; 0 if it came from elsewhere
 
     @property
     def text(self) -> str:

@@ -13,9 +13,10 @@ from ..errors import InputError, SettingError, nearest, printable
 from ..files import excerpt
 from ..layout import describe
 from .cells import Column
+from .row_file import chosen_rows
 from .rows import Refused, missing_rows, split_source
 from .sample import Sample
-from .table_file import TableFile, chosen_rows, open_table
+from .table_file import TableFile, open_table
 from .table_header import SEPARATORS
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def load_rows(
         table = TableFile(file, printable(path), columns_known(inputs, spec), _least(inputs, spec), strict=strict)
         return table, partial(_sample, _plan(table, inputs, spec, path, beside), table)
 
-    return chosen_rows(source, opened, refused)
+    return chosen_rows(source, open_table, opened, refused)
 
 
 def load_values(

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypeVar
+from typing import IO, TYPE_CHECKING
 
-from ..errors import InputError, printable
-from ..files import excerpt, existing_file, looks_like
-from .rows import MAX_SAMPLES, Refused, missing_rows, split_source
+from ..errors import InputError
+from ..files import excerpt
+from .row_file import check_count, lines_of, opened_text
 from .table_header import SEPARATORS, Header
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-Row = TypeVar("Row")
-
 UNCLOSED = "a quotation mark may be missing"
 UNDOUBLED = f"{UNCLOSED}, or one within a text in quotation marks is not written twice"
 TOO_LARGE = "field larger"  # csv's words for a cell that it does not read; of the quotation marks nothing is wrong
-BINARY = frozenset(range(9))  # bytes that no text holds
-MAX_LINE = 64 << 20  # characters
-MAX_ROWS = 1_000_000  # rows that are looked through
 
 
 class TableFile:
@@ -34,7 +29,7 @@ class TableFile:
     def __init__(self, file: IO[str], where: str, expected: set[str], least: int = 1, *, strict: bool = False) -> None:
         self.where = where
         self._strict = strict
-        self._lines = _lines(file, where)
+        self._lines = lines_of(file, where)
         usual = "\t" if Path(file.name).suffix.lower() == ".tsv" else ","
         found = Header.read(self._lines, where, expected, least, usual)
         self.header, self.separator = found.names, found.separator
@@ -51,8 +46,7 @@ class TableFile:
         reader, before = csv.reader(self._lines, delimiter=self.separator, strict=self._strict), self.line
         number = 0
         while last is None or number <= last:
-            if number == MAX_ROWS:
-                raise InputError(f"this file has more than {MAX_ROWS:,} rows", where=self.where, tip="split it")
+            check_count(number, self.where)
             self.line = before + reader.line_num + 1
             try:
                 cells = next(reader, None)
@@ -98,74 +92,6 @@ class TableFile:
         )
 
 
-def chosen_rows(
-    source: str,
-    opened: Callable[[IO[str], Path], tuple[TableFile, Callable[[int, list[str]], Row]]],
-    refused: Refused | None,
-) -> list[Row]:
-    """Return what is made of each row that ``source`` names, at most ``MAX_SAMPLES``.
-
-    ``opened`` takes the file and its path, and returns it as a table with what makes something of a row's number and
-    cells. InputError says what is wrong with a row; with ``refused`` it is told of those, and the others are returned.
-    """
-    path, rows = split_source(source)
-    where = printable(path)
-    found: list[Row] = []
-    count = 0
-
-    def leave_out(number: int, error: InputError) -> None:
-        nonlocal count
-        count = number + 1
-        if refused is None:
-            raise error from None
-        if number >= rows.first:
-            refused(f"{path}:{number}", error)
-
-    with open_table(path) as file:
-        table, made = opened(file, path)
-        for number, cells in table.rows(rows.last, leave_out):
-            count = number + 1
-            if number < rows.first:
-                continue
-            if len(found) == MAX_SAMPLES:
-                raise InputError(
-                    f"this file has more than the {MAX_SAMPLES:,} rows taken at once",
-                    where=where,
-                    tip=f"choose some: {printable(path.name)}:0-{MAX_SAMPLES - 1}",
-                )
-            try:
-                found.append(made(number, cells))
-            except InputError as error:
-                leave_out(number, error)
-    if count <= (rows.first if rows.last is None else rows.last):
-        raise missing_rows(rows, count, where)
-    return found
-
-
 def open_table(path: Path) -> IO[str]:
     """Open a CSV file as UTF-8 text."""
-    existing_file(path, InputError)
-    with path.open("rb") as file:
-        head = file.read(64)
-    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise InputError("this file is UTF-16", where=printable(path), tip="save it as UTF-8")
-    found = looks_like(path) if BINARY.intersection(head) or head[:1] == b"<" else ""
-    if found:
-        raise InputError(f"this file is no table: it looks like {found}", where=printable(path))
-    return path.open(encoding="utf-8-sig", newline="")
-
-
-def _lines(file: IO[str], where: str) -> Iterator[str]:
-    """Yield lines of bounded length."""
-    while True:
-        try:
-            line = file.readline(MAX_LINE)
-        except UnicodeDecodeError as problem:
-            raise InputError(
-                f"this file is not UTF-8 text ({problem.reason})", where=where, tip="save it as UTF-8"
-            ) from None
-        if len(line) >= MAX_LINE:
-            raise InputError(f"this file has a line of more than {MAX_LINE:,} characters", where=where)
-        if not line:
-            return
-        yield line
+    return opened_text(path, "table", newline="", begins="<")

@@ -1,4 +1,4 @@
-"""Texts: from sentences or a .txt file to the inputs of a model, by its tokenizer or as strings."""
+"""Texts: from sentences to the inputs of a model, by its tokenizer or as strings."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import CapabilityError, InputError, nearest, printable
-from ..files import excerpt, read_text
+from ..files import excerpt
 from ..layout import describe
 from .array import check_feeds
 from .filling import completed, required
 from .sample import Sample
 from .strings import split_string
 from .text_codes import Codes
-from .text_inputs import takes, text_inputs
+from .text_inputs import no_text, takes, text_inputs
 from .tokenizer import TOKENIZER, find_tokenizer, read_tokenizer
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..spec import ModelSpec
     from .text_inputs import TextInputs
 
-LARGEST_TEXT = 1 << 20  # bytes of a file, characters of a text
+LARGEST_TEXT = 1 << 20  # characters
 LONGEST_SOURCE = 48
 
 
@@ -67,12 +67,6 @@ class Place:
     tokenizer: str | os.PathLike[str] | None = None
 
 
-def load_text_file(path: Path, inputs: Sequence[InputInfo], spec: ModelSpec, place: Place | None) -> Sample:
-    """Return the Sample of the text in a UTF-8 file of at most 1 MiB, which fills all inputs."""
-    text = read_text(path, LARGEST_TEXT, InputError)
-    return filled_up(load_text(Text(text, source=str(path)), inputs, spec, place), inputs, spec)
-
-
 def load_text(given: Texts, inputs: Sequence[InputInfo], spec: ModelSpec, place: Place | None = None) -> Sample:
     """Return the Sample of texts for the inputs that they fill; ``spec`` has an entry for each input of the model.
 
@@ -100,16 +94,29 @@ def filled_up(read: Sample, inputs: Sequence[InputInfo], spec: ModelSpec) -> Sam
 
     ``inputs`` are all of the model's.
     """
-    left = [info for info in inputs if info.name not in read.feeds]
+    left = _left_by(tuple(read.feeds), inputs, spec, read.source)
+    rest = completed({}, left, spec)
+    return joined(read, Sample(check_feeds(rest, left) if left else {}), inputs)
+
+
+def check_alone(inputs: Sequence[InputInfo], spec: ModelSpec, place: Place | None, source: str) -> None:
+    """Raise InputError, as each text by itself would, where one text is not all that the model takes."""
+    ((found, text),) = _assigned(Text("", source=source), inputs, spec)
+    _tokenizer_named(text, found, place or Place())
+    _left_by(found.names, inputs, spec, source)
+
+
+def _left_by(names: Sequence[str], inputs: Sequence[InputInfo], spec: ModelSpec, source: str) -> list[InputInfo]:
+    """Return the inputs other than those in ``names``; InputError where one is no state and no constant."""
+    left = [info for info in inputs if info.name not in names]
     needed = required(left, spec)
     if needed:
         raise InputError(
             f"the text does not fill input {describe(needed[0])}, and nothing else was given for it",
-            where=f"{printable(read.source)}; {takes(inputs)}",
+            where=f"{printable(source)}; {takes(inputs)}",
             tip="name a file (an image, a table, an .npz) beside --text; in Python, a dict by input name with a Text",
         )
-    rest = completed({}, left, spec)
-    return joined(read, Sample(check_feeds(rest, left) if left else {}), inputs)
+    return left
 
 
 def joined(read: Sample, other: Sample, inputs: Sequence[InputInfo]) -> Sample:
@@ -141,11 +148,7 @@ def _assigned(given: Texts, inputs: Sequence[InputInfo], spec: ModelSpec) -> lis
     """Return which text goes into which input."""
     found = text_inputs(inputs, spec)
     if not found:
-        raise InputError(
-            "no input of the model is known to take a text",
-            where=takes(inputs),
-            tip='if one does, say so in a spec: [inputs."NAME"] with modality = "text"',
-        )
+        raise no_text(inputs)
     by_name = {entry.main.name: entry for entry in found}
     if isinstance(given, Mapping):
         for name in given:
@@ -182,10 +185,8 @@ def _read(given: Text, found: TextInputs, inputs: Sequence[InputInfo], spec: Mod
         _check_text(text, given.source)
     sources = [given.source or name_of(text) for text in texts]
     source = given.source or ", ".join(sources)
-    named = given.tokenizer if given.tokenizer is not None else place.tokenizer
+    named = _tokenizer_named(given, found, place)
     if found.takes_strings:
-        if named is not None:
-            raise InputError(f"input {describe(found.main)} takes the text itself: no tokenizer is used for it")
         return _as_string(texts, found, source)
     tokenizer = read_tokenizer(Path(named) if named is not None else _tokenizer_file(found, spec, place))
     known, positions = place.embeddings.get(found.main.name, (0, 0))
@@ -200,6 +201,14 @@ def _read(given: Text, found: TextInputs, inputs: Sequence[InputInfo], spec: Mod
         texts=(codes.split,),
         preprocessing=codes.done,
     )
+
+
+def _tokenizer_named(given: Text, found: TextInputs, place: Place) -> str | os.PathLike[str] | None:
+    """Return the tokenizer that the text or the user names; InputError where the text goes in without one."""
+    named = given.tokenizer if given.tokenizer is not None else place.tokenizer
+    if found.takes_strings and named is not None:
+        raise InputError(f"input {describe(found.main)} takes the text itself: no tokenizer is used for it")
+    return named
 
 
 def _check_text(text: Any, source: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..errors import InputError
 from ..layout import describe
 from ..token_inputs import companion, companions_of
 
@@ -57,6 +58,15 @@ def is_column(one: TextInputs, spec: ModelSpec) -> bool:
 def takes(inputs: Sequence[InputInfo]) -> str:
     """Return what a model takes, in words, for messages."""
     return "the model takes " + ", ".join(describe(info) for info in inputs[:4])
+
+
+def no_text(inputs: Sequence[InputInfo]) -> InputError:
+    """Return the error for a model that takes no texts."""
+    return InputError(
+        "no input of the model is known to take a text",
+        where=takes(inputs),
+        tip='if one does, say so in a spec: [inputs."NAME"] with modality = "text"',
+    )
 
 
 def _takes_text(info: InputInfo, spec: ModelSpec) -> bool:

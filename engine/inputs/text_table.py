@@ -13,8 +13,9 @@ from ..layout import describe
 from .array import check_feeds
 from .cells import is_number
 from .filling import completed, required
+from .row_file import at_row, chosen_rows
 from .table import LABEL_COLUMNS, columns_known, load_rows, true_class
-from .table_file import TableFile, chosen_rows, open_table
+from .table_file import TableFile, open_table
 from .table_header import SEPARATORS
 from .text import Text, filled_up, joined, load_text
 from .text_columns import USUAL, expected_names, text_columns
@@ -83,7 +84,7 @@ def load_texts(
         plan = _plan(source, path, table, found, inputs, spec)
         return table, partial(_sample, plan, table, path, inputs, spec, place)
 
-    return chosen_rows(source, opened, refused)
+    return chosen_rows(source, open_table, opened, refused)
 
 
 def _plan(
@@ -145,11 +146,8 @@ def _sample(
         if not written[column].strip():
             raise InputError("the text is empty", where=f"{where}, column '{excerpt(column)}'")
     given = {name: _text([written[column] for column in names], source) for name, names in plan.columns.items()}
-    try:
+    with at_row(source, where):
         read = load_text(given if len(given) > 1 else next(iter(given.values())), inputs, spec, place)
-    except InputError as problem:
-        is_known = problem.where not in {"", printable(source)}
-        raise InputError(problem.message, where=problem.where if is_known else where, tip=problem.tip) from None
     whole = _with_others(read, plan.others[source], inputs, spec) if plan.others else filled_up(read, inputs, spec)
     return dataclasses.replace(
         whole,

@@ -138,7 +138,7 @@ def _read(path: Path, rows: Rows, inputs: Mapping[str, MaskedInput], model: Mode
                 where=printable(path),
                 tip="use 'removed', 'mask' or 'pad'; for other inputs, a dict by input name",
             )
-        named = f"{path}:{rows.first}-{rows.last}" if rows.last is not None else str(path)
+        named = f"{path}:{rows.first}-{'' if rows.last is None else rows.last}"
         known = model.spec.inputs
         columns = [i for i in model.inputs if i.name in inputs or known[i.name].modality in COLUMNS]
         own = dataclasses.replace(model.spec, inputs={info.name: known[info.name] for info in columns})
@@ -157,7 +157,7 @@ def _read(path: Path, rows: Rows, inputs: Mapping[str, MaskedInput], model: Mode
         shown = ", ".join(f"'{excerpt(name)}' {count}" for name, count in counts.items())
         raise InputError("the inputs have different numbers of rows", where=f"{printable(path)}: {shown}")
     most = max(counts.values(), default=0)
-    if rows.last is not None and rows.last >= most:
+    if rows != Rows() and (rows.first if rows.last is None else rows.last) >= most:
         raise missing_rows(rows, most, printable(path))
     return {name: array[rows.first : None if rows.last is None else rows.last + 1] for name, array in found.items()}
 

@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import SettingError, nearest
 from ..files import excerpt
 from ..inputs.acceptance import check_missing
-from ..inputs.rows import Rows, split_source
+from ..inputs.rows import names_rows, split_source
 from .background import Background, converted, drawn_note, read_rows
 from .baseline_words import BASELINES, OF_NUMBERS, constant, stand_in
 from .baselines import Baseline, together
@@ -200,7 +200,7 @@ def _is_file_of_rows(text: str) -> bool:
 
 def _chosen_rows(setting: str | os.PathLike[str]) -> bool:
     """Say whether a source names rows of its file."""
-    return split_source(os.fspath(setting))[1] != Rows()
+    return names_rows(os.fspath(setting))
 
 
 def _stand_in_by_input(setting: Mapping[Any, Any], inputs: Inputs, background: Background) -> Baseline:

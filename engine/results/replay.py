@@ -29,7 +29,11 @@ def replay(result: Explanation, model: Model | str | os.PathLike[str] | None = N
 
 @overload
 def replay(
-    result: Analysis, model: Model | str | os.PathLike[str] | None = None, data: Any = None, labels: Any = None
+    result: Analysis,
+    model: Model | str | os.PathLike[str] | None = None,
+    data: Any = None,
+    labels: Any = None,
+    tokenizer: str | os.PathLike[str] | None = None,
 ) -> Analysis: ...
 
 
@@ -38,17 +42,19 @@ def replay(
     model: Model | str | os.PathLike[str] | None = None,
     data: Any = None,
     labels: Any = None,
+    tokenizer: str | os.PathLike[str] | None = None,
 ) -> Explanation | Analysis:
     """Recompute a saved result from its manifest: same input, settings, seed, session layout and batch size.
 
     The result equals the saved one bit for bit on the same kind of machine. ``model`` is needed where the file is no
-    longer where the manifest says; so are, for an analysis, ``data`` and ``labels``, which its file does not hold.
+    longer where the manifest says; so are, for an analysis, ``data``, ``labels`` and ``tokenizer``, which its file does
+    not hold.
     Raises ``InputError`` where the model or the data are others.
     """
     if isinstance(result, Analysis):
         from ..analyses.replay import replay_analysis
 
-        return replay_analysis(result, model, data, labels)
+        return replay_analysis(result, model, data, labels, tokenizer)
     return _replayed(result, model)
 
 

@@ -292,6 +292,60 @@ def test_analyses_take_a_tokenizer_from_elsewhere(run, tmp_path):
     (tmp_path / "films.csv").write_text("text,class\nmoving film,1\ndull film,0\n")
     asked = ("analyse", "permutation-importance", "model.onnx", "--data", "films.csv", "--json")
     assert "--tokenizer" in run(*asked).stderr
-    result = run(*asked, "--tokenizer", "elsewhere/own.json")
+    result = run(*asked, "--tokenizer", "elsewhere/own.json", "-o", "out")
     assert result.exit_code == 0, result.stderr
-    assert json.loads(result.stdout)["manifest"]["data_rows"] == 2
+    manifest = json.loads(result.stdout)["manifest"]
+    assert manifest["data_rows"] == 2
+    assert manifest["tokenizer_given"] == str(tmp_path / "elsewhere" / "own.json")
+    saved = "out/permutation-importance.npz"
+    assert run("replay", saved).stdout == "identical\n"
+    (tmp_path / "elsewhere" / "own.json").rename(tmp_path / "own.json")
+    assert "--tokenizer FILE" in run("replay", saved).stderr
+    assert run("replay", saved, "--tokenizer", "own.json").stdout == "identical\n"
+    assert run("explain", "model.onnx", "--text", "film", "--tokenizer", "own.json", "-o", "one").exit_code == 0
+    held = run("replay", "one/film.exact-shapley.npz", "--tokenizer", "own.json")
+    assert held.exit_code == 2
+    assert "--tokenizer: for an analysis" in held.stderr
+
+
+@pytest.mark.parametrize("given", [("nope.json", "no such file"), ("notes.json", "this is no tokenizer")])
+def test_commands_refuse_a_tokenizer_alike(run, tmp_path, given):
+    written(tmp_path, token_model(), tokenizer())
+    (tmp_path / "films.csv").write_text("text,class\nmoving film,1\ndull film,0\n")
+    (tmp_path / "notes.json").write_text("[]")
+    file, said = given
+    for asked in (
+        ("explain", "model.onnx", "films.csv", "-m", "ablation"),
+        ("evaluate", "model.onnx", "films.csv", "-m", "ablation"),
+        *(("analyse", name, "model.onnx", "--data", "films.csv") for name in ("permutation-importance", "ice")),
+    ):
+        refused = run(*asked, "--tokenizer", file)
+        assert refused.exit_code == 3
+        assert said in refused.stderr
+        assert f"at: {file}" in refused.stderr
+
+
+def test_lines_of_a_text_file_are_explained_evaluated_and_analysed(run, tmp_path):
+    written(tmp_path, token_model(), tokenizer())
+    (tmp_path / "model.toml").write_text('labels = ["bad", "good"]\ntask = "classification"\n')
+    (tmp_path / "films.txt").write_bytes(b"a moving film\r\n\r\ndull\r\nnot dull")
+    (tmp_path / "class.csv").write_text("class\ngood\nbad\n")
+    result = run("explain", "model.onnx", "films.txt:0-", "-m", "ablation", "-t", "1", "-o", "out")
+    assert result.exit_code == 4
+    assert "films.txt:1: the text is empty\n  at: films.txt, line 2: row 1\n  tip: remove the line" in result.stderr
+    stems = {p.name.removesuffix(".ablation.npz") for p in (tmp_path / "out").glob("*.npz")}
+    assert stems == {"films-0", "films-2", "films-3"}
+    saved = Explanation.load(tmp_path / "out" / "films-3.ablation.npz")
+    assert (saved.sample.source, saved.sample.text) == ("films.txt:3", "not dull")
+    assert run("replay", "out/films-3.ablation.npz").exit_code == 0
+    deletion = ("--metric", "deletion", "--set", "deletion.of=score", "--json")
+    judged = json.loads(run("evaluate", "model.onnx", "films.txt:2-3", "-m", "ablation", *deletion).stdout)
+    assert len(judged["scores"][0]["samples"]) == 2
+    asked = ("analyse", "permutation-importance", "model.onnx", "--labels", "class.csv", "--json", "-o", "study")
+    blank = run(*asked, "--data", "films.txt")
+    assert blank.exit_code == 3
+    assert "at: films.txt, line 2: row 1" in blank.stderr
+    found = run(*asked, "--data", "films.txt:2-3")
+    assert found.exit_code == 0, found.stderr
+    assert json.loads(found.stdout)["manifest"]["data"] == "films.txt:2-3"
+    assert run("replay", "study/permutation-importance.npz").stdout == "identical\n"

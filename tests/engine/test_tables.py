@@ -75,8 +75,11 @@ def test_rows_of_a_file_are_a_baseline(shop):
     np.testing.assert_allclose(found.feature_values, expected(ROWS[0], BACKGROUND[2:7]), atol=2e-6)
     one = onnxplain.explain(shop / "shop.onnx", f"{shop}/rows.csv:0", "ablation", baseline=f"{shop}/bg.csv:3")
     np.testing.assert_allclose(one.feature_values, expected(ROWS[0], BACKGROUND[3:4]), atol=2e-6)
-    with pytest.raises(InputError, match="there is no row 12: this file has 12"):
-        onnxplain.explain(shop / "shop.onnx", f"{shop}/rows.csv:0", "ablation", baseline=f"{shop}/bg.csv:9-12")
+    rest = onnxplain.explain(shop / "shop.onnx", f"{shop}/rows.csv:0", "ablation", baseline=f"{shop}/bg.csv:9-")
+    np.testing.assert_allclose(rest.feature_values, expected(ROWS[0], BACKGROUND[9:]), atol=2e-6)
+    for rows in ("9-12", "12-"):
+        with pytest.raises(InputError, match="there is no row 12: this file has 12"):
+            onnxplain.explain(shop / "shop.onnx", f"{shop}/rows.csv:0", "ablation", baseline=f"{shop}/bg.csv:{rows}")
 
 
 def test_arrays_of_background_rows_can_be_chosen_too(tmp_path):
@@ -84,8 +87,11 @@ def test_arrays_of_background_rows_can_be_chosen_too(tmp_path):
     model = onnxplain.load(affine(np.array([[1.0, 2.0, 3.0]]), np.zeros(1)).SerializeToString())
     found = onnxplain.explain(model, np.ones((1, 3)), "ablation", baseline=f"{tmp_path}/bg.npy:1-2")
     np.testing.assert_allclose(found.feature_values, [1 - 4.5, 2 * (1 - 5.5), 3 * (1 - 6.5)], rtol=1e-5)
-    with pytest.raises(InputError, match="there is no row 10"):
-        onnxplain.explain(model, np.ones((1, 3)), "ablation", baseline=f"{tmp_path}/bg.npy:10")
+    rest = onnxplain.explain(model, np.ones((1, 3)), "ablation", baseline=f"{tmp_path}/bg.npy:8-")
+    np.testing.assert_allclose(rest.feature_values, [1 - 25.5, 2 * (1 - 26.5), 3 * (1 - 27.5)], rtol=1e-5)
+    for rows in ("10", "10-"):
+        with pytest.raises(InputError, match="there is no row 10"):
+            onnxplain.explain(model, np.ones((1, 3)), "ablation", baseline=f"{tmp_path}/bg.npy:{rows}")
 
 
 def test_long_background_file_is_read_and_drawn_from_with_a_note(shop):

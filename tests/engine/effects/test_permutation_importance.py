@@ -198,6 +198,27 @@ def test_texts_of_different_lengths_are_shuffled_token_by_token(tmp_path):
     assert {row[0]: row[3] for row in found.rows if row[0] != "[0]"} == pytest.approx(expected, rel=1e-5)
 
 
+def test_lines_of_a_text_file_are_rows(tmp_path):
+    texts = ["film", "moving film", "moving moving film", "dull", "not"]
+    (tmp_path / "texts.txt").write_text("\n".join(texts))
+    (tmp_path / "texts.csv").write_text("\n".join(["text", *texts]))
+    model = onnxplain.load(written(tmp_path, token_model(), tokenizer()), device="cpu")
+    for rows, chosen in ((":1-3", texts[1:4]), ("", texts)):
+        settings = {"score": "mse", "target": 1, "labels": np.arange(len(chosen)), "repeats": 3}
+        by_text = onnxplain.analyse(model, [onnxplain.Text(text) for text in chosen], NAME, **settings)
+        for kind in ("txt", "csv"):
+            found = onnxplain.analyse(model, f"{tmp_path}/texts.{kind}{rows}", NAME, **settings)
+            assert found == by_text
+            assert found.manifest["data_digest"] == by_text.manifest["data_digest"]
+    (tmp_path / "one.txt").write_text("film\n")
+    with pytest.raises(InputError, match="there is one only"):
+        onnxplain.analyse(model, tmp_path / "one.txt", NAME, labels=[0])
+    (tmp_path / "gap.txt").write_text("film\n\ndull\n")
+    with pytest.raises(InputError, match="the text is empty") as caught:
+        onnxplain.analyse(model, tmp_path / "gap.txt", NAME, labels=[0, 1])
+    assert caught.value.where.endswith("gap.txt, line 2: row 1")
+
+
 def test_texts_beside_a_table_are_shuffled_too(tmp_path):
     """A string goes as a whole, with the words of its row: y = worths of two texts, the second twice, + w + 10 h."""
     spec = '[inputs.{0}]\nmodality = "text"\n'

@@ -233,8 +233,9 @@ def test_arrays_are_loaded_by_row(tmp_path):
     assert [s.feeds["x"].tolist() for s in samples] == [[[3.0 * i, 3 * i + 1, 3 * i + 2]] for i in range(4)]
     assert samples[2].source == f"{path}:2"
     assert [s.source for s in load_arrays(f"{path}:1-2", ROW)] == [f"{path}:1", f"{path}:2"]
+    assert [s.source for s in load_arrays(f"{path}:2-", ROW)] == [f"{path}:2", f"{path}:3"]
     assert load_arrays(f"{path}:3", ROW)[0].feeds["x"].tolist() == [[9, 10, 11]]
-    for rows in ("4", "2-4"):
+    for rows in ("4", "2-4", "4-"):
         with pytest.raises(InputError, match=r"no row 4: this file has 4[\s\S]*from 0 to 3"):
             load_arrays(f"{path}:{rows}", ROW)
     with pytest.raises(InputError, match="run backwards"):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from onnxplain.engine.errors import InputError, SettingError
-from onnxplain.engine.inputs import table, table_file
+from onnxplain.engine.inputs import row_file, table
 from onnxplain.engine.inputs.table import load_rows, load_values
 from onnxplain.engine.spec import InputSpec, ModelSpec
 
@@ -349,6 +349,8 @@ def test_files_that_are_no_tables_are_refused(csv, content, words):
 def test_blank_lines_byte_order_marks_and_line_ends_do_not_matter(csv):
     text = "\ufeff\r\na,b,c\r\n\r\n1,2,3\r\n\r\n4,5,6"
     assert values(load_rows(csv(text), THREE)) == [[[1, 2, 3]], [[4, 5, 6]]]
+    assert values(load_rows(f"{csv(text)}:1-", THREE)) == [[[4, 5, 6]]]
+    assert "no row 2" in refusal(f"{csv(text)}:2-", THREE)
 
 
 def test_only_the_rows_up_to_the_chosen_one_are_read(csv):
@@ -367,8 +369,8 @@ def test_more_rows_than_are_taken_at_once_ask_for_a_choice(csv):
 
 
 def test_long_files_and_long_lines_have_limits(csv, monkeypatch):
-    monkeypatch.setattr(table_file, "MAX_ROWS", 5)
+    monkeypatch.setattr(row_file, "MAX_ROWS", 5)
     path = csv("x\n" + "1\n" * 9)
     assert "more than 5 rows" in refusal(f"{path}:8", [Info("x", ("N", 1))])
-    monkeypatch.setattr(table_file, "MAX_LINE", 20)
+    monkeypatch.setattr(row_file, "MAX_LINE", 20)
     assert "more than 20 characters" in refusal(csv("x\n" + "1" * 30), [Info("x", ("N", 1))])
