@@ -20,7 +20,7 @@ import numpy as np
 import onnxplain
 from benchmarks import machine
 from benchmarks.other_models import permuted_digits, quantised
-from onnxplain.engine import graph
+from onnxplain.engine import graph, registry, runtime
 from onnxplain.engine.evaluation.comparison import Comparison, identity_of
 from onnxplain.engine.evaluation.journal import Journal
 from onnxplain.engine.evaluation.maker import CONTROLS, Maker
@@ -28,6 +28,7 @@ from onnxplain.engine.explain import samples_of
 from onnxplain.engine.metrics.altered import altered
 from onnxplain.engine.metrics.chosen import chosen_metrics
 from onnxplain.engine.metrics.gates import FAILED, PASSED, Gate, judged
+from onnxplain.engine.registry import GRADIENT
 from onnxplain.engine.render import side_by_side
 from onnxplain.engine.render.curves import AXES, curves
 from onnxplain.engine.render.output import save
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from onnxplain.engine.inputs.sample import Sample
 
 MODEL = "efficientnet-lite0"
-RUNS = ("all", "steadiness", "cascade", "digits")
+RUNS = ("all", "steadiness", "cascade", "digits", "runtime", "runtime-bfloat16")
 FOLDER = Path(__file__).parent / "results" / "evaluation"
 BOXES = Path(__file__).with_name("photograph_boxes.csv")  # drawn by hand, round all objects of the class
 PHOTOGRAPHS = "EfficientNet-Lite0 on labelled photographs: mean over photographs with 95 % intervals"
@@ -111,6 +112,12 @@ BRIEF: dict[str, dict[str, Any]] = {
     "rise": {"masks": 400},
     "lime": {"features": "slic:50", "budget": 200},
 }
+# Another runtime under the same model, where it is installed: onnxruntime-openvino in the place of onnxruntime-gpu.
+OPENVINO = "OpenVINOExecutionProvider"
+RUNTIMES: dict[str, dict[str, Any]] = {
+    "runtime": {"device_type": "CPU"},
+    "runtime-bfloat16": {"device_type": "CPU", "load_config": '{"CPU": {"INFERENCE_PRECISION_HINT": "bf16"}}'},
+}
 CASCADE: dict[str, dict[str, Any]] = {"parameter-randomisation": {"stages": 8}}
 MODES = {"rise": "centred", "saliency": "magnitude", "guided-backprop": "magnitude", "grad-cam": "positive"}
 CASCADED = ("saliency", "guided-backprop", "grad-cam", "rise")
@@ -143,6 +150,18 @@ def main() -> None:
     _run("cascade", model, samples[: given.cascade], _settings(cascaded, SETTINGS), CASCADE)
     _pictures(model, samples[0], cascaded)
     _digits(methods, given.photographs, given.device)
+    _runtimes(model, samples[: given.steadiness], methods)
+
+
+def _runtimes(model: onnxplain.Model, samples: Sequence[Sample], methods: list[str]) -> None:
+    """Compare with OpenVINO what runs the model on ONNX Runtime alone; others run it in torch."""
+    if OPENVINO not in runtime.available_providers():
+        print(f"{OPENVINO} is not installed: nothing to compare with")
+        return
+    predicting = [name for name in methods if GRADIENT not in registry.find(name, "explainer").needs]
+    for name, options in RUNTIMES.items():
+        metrics = {"provider-agreement": {"providers": [(OPENVINO, options)]}}
+        _run(name, model, samples, _settings(predicting, BRIEF), metrics)
 
 
 def _digits(methods: list[str], count: int, device: str) -> None:

@@ -234,6 +234,6 @@ TABLES = {
     **{f"evaluation {name}": partial(evaluation, name) for name in OVERVIEWS},
     **{
         f"evaluations {name}": partial(evaluations, f"evaluate-{name}")
-        for name in ("all", "steadiness", "cascade", "digits")
+        for name in ("all", "steadiness", "cascade", "digits", "runtime", "runtime-bfloat16")
     },
 }
