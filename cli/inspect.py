@@ -146,7 +146,7 @@ def _show(model: Model, found: dict[str, Any]) -> None:
         click.echo(f"\n{heading(title)}\n{table((), [_tensor_row(t) for t in tensors], indent=2)}")
     prepared = [(name, _preparation(entry)) for name, entry in found["preprocessing"].items()]
     click.echo(f"\n{heading('Files become inputs')}\n{table((), prepared, indent=2)}")
-    methods = [(m["name"], "can run" if m["can_run"] else f"cannot: {m['why']}") for m in found["methods"]]
+    methods = [(m["name"], _ability(m)) for m in found["methods"]]
     click.echo(f"\n{heading('Methods')}\n{table((), methods, indent=2)}")
     if "tensors" in found:
         head = ("tensor", "made by", "dtype", "shape")
@@ -156,6 +156,12 @@ def _show(model: Model, found: dict[str, Any]) -> None:
         print_error(warning, "warning")
     if "written" in found:
         print_error(f"wrote {found['written']}; check it against the code that the model was trained with", "note")
+
+
+def _ability(method: dict[str, Any]) -> str:
+    if not method["can_run"]:
+        return f"cannot: {method['why']}"
+    return f"can run with {method['with']}" if method["with"] else "can run"
 
 
 def _batching(found: dict[str, Any]) -> str:

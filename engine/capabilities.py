@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import OnnxplainError, printable
+from . import graph
+from .errors import CapabilityError, OnnxplainError, SettingError, printable
 from .registry import GRADIENT
 
 if TYPE_CHECKING:
@@ -49,9 +50,13 @@ def batching(model: Model) -> tuple[str, str]:
 def _made_up(model: Model) -> Iterator[dict[str, np.ndarray]]:
     """Yield one row of numbers from 0 to 1, whole numbers being 0; then with whole numbers of 1, or more time steps."""
     known = preprocessing(model)
+    made: list[dict[str, np.ndarray]] = []
     for whole, steps in ((0, 0), (1, 0), (0, MORE_STEPS)):
         rng = np.random.default_rng(0)
-        yield {i.name: _feed(i, known[i.name], (whole, steps), rng) for i in model.inputs}
+        feeds = {i.name: _feed(i, known[i.name], (whole, steps), rng) for i in model.inputs}
+        if not any(all(np.array_equal(feed, other[name]) for name, feed in feeds.items()) for other in made):
+            made.append(feeds)
+            yield feeds
 
 
 def _feed(tensor: TensorSpec, known: dict[str, Any], made: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
@@ -119,8 +124,8 @@ def preprocessing(model: Model) -> dict[str, dict[str, Any]]:
     for name, entry in model.spec.inputs.items():
         chosen = entry.preprocessing or guessed.inputs[name].preprocessing
         found[name] = {
-            "modality": entry.modality,
-            "layout": entry.layout,
+            "modality": guessed.inputs[name].modality,
+            "layout": guessed.inputs[name].layout,
             "problem": entry.problem,
             "columns": len(entry.columns),
             "text": texts.get(name),
@@ -166,7 +171,7 @@ def spec_to_write(model: Model) -> ModelSpec:
     shape = next((o.shape for o in model.outputs if o.name == output), None)
     guessed = infer_spec(model.inputs, shape, model.labels)
     inputs = {
-        name: _with_categories(model, entry)
+        name: _as_text(model, _with_categories(model, entry))
         if entry.preprocessing is not None or entry.problem or entry.modality != "image"
         else dataclasses.replace(entry, preprocessing=guessed.inputs[name].preprocessing)
         for name, entry in model.spec.inputs.items()
@@ -176,8 +181,6 @@ def spec_to_write(model: Model) -> ModelSpec:
 
 def _with_categories(model: Model, entry: InputSpec) -> InputSpec:
     """Name the columns of a table of text, and the categories that the model's encoders list for them."""
-    from . import graph
-
     listed = graph.text_categories(model.proto).get(entry.name, {}) if entry.modality == "table" else {}
     if not listed or entry.categories:
         return entry
@@ -188,32 +191,91 @@ def _with_categories(model: Model, entry: InputSpec) -> InputSpec:
     return dataclasses.replace(entry, columns=columns, categories=known)
 
 
+def _as_text(model: Model, entry: InputSpec) -> InputSpec:
+    """Return the entry of a model's only input, where that takes one string, as one of texts: it is no category."""
+    from .inputs.text_inputs import is_column, text_inputs
+
+    found = next((one for one in text_inputs(model.inputs, model.spec) if one.main.name == entry.name), None)
+    given = dataclasses.replace(model.spec, inputs={**model.spec.inputs, entry.name: entry})
+    if found is None or not found.takes_strings or is_column(found, given):
+        return entry
+    return entry if entry.modality == "text" else dataclasses.replace(entry, modality="text", layout="")
+
+
 def capabilities(model: Model, reason: str = "") -> list[dict[str, Any]]:
     """Return for each method whether it can explain this model, and why not.
 
-    ``reason`` is why the model did not run (see ``batching``). Made-up numbers may be to blame for that, but not where
-    ONNX Runtime does not open the model.
+    ``with`` is what it must be given beside the input, in words: the name of a tensor, or few features. ``reason`` is
+    why the model did not run (see ``batching``). Made-up numbers may be to blame for that, but not where ONNX Runtime
+    does not open it.
     """
+    from .internals.activation import AT_TENSORS
     from .internals.attention import METHODS, count
+    from .perturbation.exact_shapley import MOST_FEATURES
     from .registry import plugins
 
+    beside = dict.fromkeys(AT_TENSORS, "--wrt TENSOR") | {"exact-shapley": f"at most {MOST_FEATURES} features"}
     attends = any(count(model.proto)[:2])
     kinds = {entry["modality"] for entry in preprocessing(model).values()} - {"state"}
     target = default_target(model)
+    refused = _Refusals(model)
     found = []
     for plugin in plugins("explainer"):
-        why = NOT_OPENED if reason.startswith(UNOPENED) else _hindrance(plugin, kinds, target)
+        why = NOT_OPENED if reason.startswith(UNOPENED) else _hindrance(plugin, model, kinds, target)
         if not why and plugin.name in METHODS and not attends:
             why = "no attention was found in this model"
-        found.append({"name": plugin.name, "can_run": not why, "why": why or None})
+        if not why and not reason:
+            why = refused.of(plugin)
+        needed = None if why else beside.get(plugin.name)
+        found.append({"name": plugin.name, "can_run": not why, "why": why or None, "with": needed})
     return found
 
 
-def _hindrance(plugin: Plugin, kinds: set[str], target: dict[str, Any]) -> str:
+def _hindrance(plugin: Plugin, model: Model, kinds: set[str], target: dict[str, Any]) -> str:
     if target["output"] is None:
         return f"{target['text'].removeprefix('none: ')}; name a tensor with --target"
     if plugin.modalities and not kinds & set(plugin.modalities):
         return f"it explains {', '.join(plugin.modalities)}; this model takes {', '.join(sorted(kinds))}"
-    if GRADIENT in plugin.needs and importlib.util.find_spec("torch") is None:
-        return GRADIENTS
-    return ""
+    return _no_gradient(model, target) if GRADIENT in plugin.needs else ""
+
+
+def _no_gradient(model: Model, target: dict[str, Any]) -> str:
+    strings = [info.name for info in model.inputs if info.dtype.kind == "O"]
+    if strings:
+        return f"input '{printable(strings[0])}' holds text: there is no gradient"
+    odd = graph.without_gradient(model.proto, target["tensor"])
+    if odd:
+        return f"{odd} has no gradient: {graph.NO_GRADIENT[odd]}"
+    return GRADIENTS if importlib.util.find_spec("torch") is None else ""
+
+
+class _Refusals:
+    """Why methods refuse a model that runs: found by asking one method for all that refuse for the same reason."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self._found: dict[str, str] = {}
+
+    def of(self, plugin: Plugin) -> str:
+        """Return why a method refuses the model on all made-up numbers; empty where it takes some, or nobody asks."""
+        from .internals.layer import MAPS
+
+        asked = "cam" if plugin.name == "cam" else "eigen-cam" if plugin.name in MAPS else ""
+        if asked and asked not in self._found:
+            self._found[asked] = self._refusal(asked)
+        return self._found.get(asked, "")
+
+    def _refusal(self, method: str) -> str:
+        from .explain import explain
+
+        reason = ""
+        for feeds in _made_up(self.model):
+            try:
+                explain(self.model, feeds, method)
+            except (CapabilityError, SettingError) as error:
+                reason = reason or error.message
+            except OnnxplainError:
+                continue  # the numbers are to blame
+            else:
+                return ""
+        return reason

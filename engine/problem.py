@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from .errors import SettingError
 from .game import Game
 from .masking.choose import resolve_baseline, resolve_features
 
@@ -75,6 +76,15 @@ class Problem:
     def only(self) -> str | None:
         """The input that alone is explained; None where all are, or an inner tensor is."""
         return self.wrt if any(i.name == self.wrt for i in self.model.inputs) else None
+
+    def layer(self) -> str:
+        """Return the tensor that a method for layers works on. Raises ``SettingError`` where none is named."""
+        if self.wrt is None:
+            raise SettingError(
+                f"{self.method} needs the name of a tensor (--wrt TENSOR)",
+                tip="onnxplain inspect MODEL --tensors lists them",
+            )
+        return self.wrt
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

@@ -5,31 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...engine.errors import CapabilityError
+from ...engine.graph import NO_GRADIENT
 from .node import BLACK_BOX
 from .operators import find
 
 if TYPE_CHECKING:
     from .node import Node
     from .operators.registry import Converted
-
-_TREES = "its outputs are constant between the thresholds of its trees"
-_TEXT = "it works on text"
-NO_GRADIENT = {
-    "TreeEnsemble": _TREES,
-    "TreeEnsembleClassifier": _TREES,
-    "TreeEnsembleRegressor": _TREES,
-    "StringNormalizer": _TEXT,
-    "StringConcat": _TEXT,
-    "StringSplit": _TEXT,
-    "RegexFullMatch": _TEXT,
-    "Tokenizer": _TEXT,
-    "TfIdfVectorizer": "it counts words",
-    "LabelEncoder": "it looks labels up in a table",
-    "ZipMap": "it makes dictionaries",
-    "CategoryMapper": "it looks labels up in a table",
-    "DictVectorizer": "it reads dictionaries",
-    "OneHotEncoder": "it compares its input with categories",
-}
 
 
 def supports(node: Node) -> bool:

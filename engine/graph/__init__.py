@@ -10,6 +10,7 @@ from .embeddings import embedding_rows
 from .equivalent import rewritten, shifted
 from .fills import without_fills
 from .head import class_labels, drop_zipmap, final_activation, logits_tensor, split_scores
+from .no_gradient import NO_GRADIENT, without_gradient
 from .normal import normalise
 from .randomise import Layer, layers, randomised
 from .raw_scores import with_raw_scores
@@ -19,6 +20,7 @@ from .tensors import TensorInfo, check_readable, tap, tensors
 from .widen import widened
 
 __all__ = [
+    "NO_GRADIENT",
     "Categories",
     "Channels",
     "Layer",
@@ -53,4 +55,5 @@ __all__ = [
     "with_body_types",
     "with_raw_scores",
     "without_fills",
+    "without_gradient",
 ]

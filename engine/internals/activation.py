@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import CapabilityError, SettingError, printable
+from ..errors import CapabilityError, printable
 from ..explanation import Explanation
 from ..registry import ACTIVATIONS, register
 from ..rows import has_rows
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from ..model import Model
     from ..problem import Problem
+
+AT_TENSORS = frozenset({"activation", "conductance", "gradient-x-activation", "internal-influence"})  # need --wrt
 
 
 @register("explainer", "activation", needs=ACTIVATIONS, source="the model itself")
@@ -34,7 +36,7 @@ class Activation:
 
     def explain_many(self, problems: Sequence[Problem]) -> list[Explanation]:
         """Tap the tensor for several inputs at once; they share model and ``wrt``."""
-        model, tensor = problems[0].model, _tensor(problems[0])
+        model, tensor = problems[0].model, problems[0].layer()
         together = joined(model, [p.sample.feeds for p in problems])
         if together is None:
             return [self.explain(problem) for problem in problems]
@@ -56,15 +58,6 @@ class Activation:
             )
             for k, problem in enumerate(problems)
         ]
-
-
-def _tensor(problem: Problem) -> str:
-    if problem.wrt is None:
-        raise SettingError(
-            f"{problem.method} needs the name of a tensor (--wrt TENSOR)",
-            tip="onnxplain inspect MODEL --tensors lists them",
-        )
-    return problem.wrt
 
 
 def joined(model: Model, feeds: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray] | None:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from ..graph import TensorInfo
     from ..problem import Problem
 
+MAPS = frozenset({
+    "ablation-cam", "counterfactual-grad-cam", "eigen-cam", "grad-cam", "grad-cam++", "guided-grad-cam", "hires-cam",
+    "layer-cam", "score-cam", "xgrad-cam",
+})  # fmt: skip
 AT_ONCE = 16  # tensors of unknown shape that are looked at in one run
 EXTRA_TOKENS = (0, 1, 2, 4, 5, 8)  # class token, distillation token and registers that stand before the patches
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import CapabilityError, InputError, SettingError, printable
+from ..internals.codes import codes_of
 from ..marked_text import per_word
-from ..rows import leading
+from ..rows import leading, native
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,18 +102,21 @@ class Attributions:
 def values_of(explanation: Explanation, model: Model, sample: Sample) -> dict[str, np.ndarray]:
     """Return an explanation's values by input name, batch axis first.
 
-    Values of an embedding are added up for each word of a text, as pictures show them. Raises ``CapabilityError``
-    where it is of other tensors, ``InputError`` where shapes differ or numbers are not finite.
+    Values of an embedding are added up for each word of a text, as pictures show them; for each of other codes, where
+    it has numbers of its own. Raises ``CapabilityError`` where it is of other tensors, ``InputError`` where shapes
+    differ or numbers are not finite.
     """
     known = {i.name for i in model.inputs}
     values = explanation.values
     if not known.issuperset(values):
         values = {name: array for name, (array, _) in _of_words(explanation, sample).items()}
+        values = values or _of_codes(explanation, model, sample)
     if not values:
         other = next((name for name in explanation.values if name not in known), "")
         raise CapabilityError(
             f"this explanation is of the tensor '{printable(other)}', not of the inputs",
-            tip="metrics mask inputs; for class activation maps leave upsample=true",
+            tip="metrics mask inputs: leave out --wrt, and upsample=false of class activation maps; of inputs of whole "
+            "numbers, take a method without gradients",
         )
     found = {}
     for name, array in values.items():
@@ -150,6 +154,23 @@ def _of_words(explanation: Explanation, sample: Sample) -> dict[str, tuple[np.nd
         for name in split.companions:
             zeros = np.zeros(sample.feeds[name].shape)
             found[name] = zeros, np.full(zeros.shape, -1)
+    return found
+
+
+def _of_codes(explanation: Explanation, model: Model, sample: Sample) -> dict[str, np.ndarray]:
+    """Return the values of inputs of whole numbers: added up over what each number was looked up as.
+
+    Those of other inputs stay as they are. Empty where a tensor does not stand for the numbers of an input one by one.
+    """
+    found: dict[str, np.ndarray] = {}
+    known = {i.name for i in model.inputs}
+    for name, array in explanation.values.items():
+        source = name if name in known else codes_of(model.proto, name)
+        shape = sample.feeds[source].shape if source else ()
+        if not source or source in found or (source != name and array.shape[: len(shape)] != shape):
+            return {}
+        added = array if source == name else array.reshape(*shape, -1).sum(axis=-1, dtype=np.float64)
+        found[source] = added if source == name else native(source, added, model.inputs)
     return found
 
 

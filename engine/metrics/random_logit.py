@@ -6,10 +6,13 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
+import numpy as np
+
 from ..errors import CapabilityError, SettingError
 from ..registry import PREDICT, register
 from ..settings import Range
 from .altered import compared
+from .answers import digest_of
 from .similarity import Comparing
 
 if TYPE_CHECKING:
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class RandomLogit(Comparing):
     """Similarity between the explanation and that of another class, drawn at random; it should be low.
+
+    Each input has a draw of its own, from the seed and the numbers or texts of the input: the same for all methods, and
+    whatever other inputs there are. ``parts`` holds the similarity by the other class.
 
     Source: Sixt, Granz and Landgraf 2020, When explanations lie: why many modified BP attributions fail,
     arXiv:1912.09818, section 4: random logit.
@@ -43,9 +49,14 @@ class RandomLogit(Comparing):
         mine = int(index[place] or 0) % classes
         if self.other is not None and (self.other >= classes or self.other == mine):
             raise SettingError(f"random-logit.other is another class from 0 to {classes - 1} than {mine}")
-        drawn = (mine + 1 + int(trial.rng().integers(classes - 1))) % classes
-        other = drawn if self.other is None else self.other
+        other = _drawn(trial, mine, classes) if self.other is None else self.other
         index[place] = other
         target = dataclasses.replace(trial.target, text=str(other), index=tuple(index), label="")
-        parts = {"other class": float(other)}
-        return compared(trial, trial.again(target=target), self.similarity, **parts)
+        found = compared(trial, trial.again(target=target), self.similarity)
+        return dataclasses.replace(found, parts={f"class {other}": found.value})
+
+
+def _drawn(trial: Trial, mine: int, classes: int) -> int:
+    """Return another class than ``mine``, each as likely as any."""
+    rng = np.random.default_rng([trial.seed, int.from_bytes(digest_of(trial.sample.feeds), "big")])
+    return (mine + 1 + int(rng.integers(classes - 1))) % classes

@@ -9,10 +9,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+import onnxplain
 from onnxplain.engine.capabilities import GRADIENTS
 from onnxplain.engine.specs.reading import read_spec
 from onnxplain.models import catalogue
 from small_graphs import affine, model_of
+from table_graphs import pipeline, xgboost_like
+from text_models import string_model
 
 
 def inspected(run, *args):
@@ -34,7 +37,10 @@ def test_json_of_the_digit_network(run):
     assert (found["batching"], found["labels"], found["task"]) == ("any", 10, "classification")
     assert found["preprocessing"]["image"]["assumed"] is False
     hindrances = {m["why"] for m in found["methods"] if not m["can_run"]}
-    assert hindrances - {GRADIENTS} == {"no attention was found in this model"}
+    assert {text for text in hindrances if "cam" not in text} - {GRADIENTS} == {
+        "no attention was found in this model",
+        "'logits' is not a linear layer over globally averaged channels: Relu 'relu3' stands between",
+    }
     assert (GRADIENTS in hindrances) == (importlib.util.find_spec("torch") is None)
     assert "tensors" not in found
 
@@ -164,3 +170,86 @@ def test_wrong_spec_is_refused(run, linear, tmp_path):
     result = run("inspect", linear, "--spec", "s.toml")
     assert result.exit_code == 3
     assert "did you mean 'labels'?" in result.stderr
+
+
+def codes() -> onnx.ModelProto:
+    """Worths of whole numbers, added up: no tensor has positions, and there is a gradient at the worths."""
+    nodes = [
+        helper.make_node("Gather", ["worths", "codes"], ["found"], axis=0),
+        helper.make_node("ReduceSum", ["found", "axis"], ["y"], keepdims=0),
+    ]
+    worths = np.arange(12, dtype=np.float32).reshape(4, 3)
+    inputs, outputs = {"codes": (TensorProto.INT64, ["n", 5])}, {"y": (TensorProto.FLOAT, ["n", 3])}
+    return model_of(nodes, inputs, outputs, {"worths": worths, "axis": np.array([1])})
+
+
+@pytest.mark.parametrize(
+    ("made", "given"),
+    [
+        (string_model, "a wonderful film"),
+        (xgboost_like, np.array([[1.0, 5.0, 2.0]], np.float32)),
+        (pipeline, {"age": 30.0, "visits": 2, "colour": "red", "city": "Oslo"}),
+        (codes, np.array([[1, 2, 3, 0, 1]])),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_method_that_can_run_runs_and_one_that_cannot_does_not(made, given, run, tmp_path):
+    """Asked of the methods themselves, on an input of the model's own."""
+    onnx.save(made(), tmp_path / "m.onnx")
+    if made is pipeline:
+        (tmp_path / "rows.csv").write_text("age,visits,colour,city\n40,4,blue,Lima\n50,3,green,Oslo\n")
+        (tmp_path / "m.toml").write_text('background = "rows.csv"\n')
+    model = onnxplain.load(tmp_path / "m.onnx")
+    if isinstance(given, str):
+        given = onnxplain.Text(given)
+    elif isinstance(given, dict):
+        kinds = {info.name: info.dtype for info in model.inputs}
+        given = {name: np.array([[value]], kinds[name]) for name, value in given.items()}
+    told = {m["name"]: m for m in inspected(run, "m.onnx")["methods"]}
+    for name, method in told.items():
+        reason = refusal(model, given, name)
+        if method["with"] == "--wrt TENSOR":
+            assert "--wrt TENSOR" in reason
+        else:
+            assert method["can_run"] == (not reason), f"{name}: {reason}"
+
+
+def refusal(model, given, method):
+    """Return why a method explains nothing; empty where it does."""
+    try:
+        onnxplain.explain(model, given, method)
+    except onnxplain.OnnxplainError as error:
+        return str(error)
+    return ""
+
+
+def test_methods_that_need_a_tensor_are_said_to(run):
+    lines = run("inspect", "digits-cnn").stdout.splitlines()
+    named = {line.split()[0] for line in lines if line.endswith("can run with --wrt TENSOR")}
+    gradients = {"conductance", "gradient-x-activation", "internal-influence"}
+    assert named - gradients == {"activation"}
+    assert named >= gradients or importlib.util.find_spec("torch") is None
+    assert "  exact-shapley                can run with at most 20 features" in lines
+
+
+def test_a_model_of_one_string_is_written_down_as_one_of_texts(run, tmp_path):
+    onnx.save(string_model(), tmp_path / "m.onnx")
+    before = inspected(run, "m.onnx", "--write-spec")
+    assert (before["preprocessing"]["text"]["modality"], before["preprocessing"]["text"]["layout"]) == ("text", "")
+    assert read_spec(tmp_path / "m.toml").inputs["text"].modality == "text"
+    after = inspected(run, "m.onnx")
+    assert after["methods"] == before["methods"]
+    made = onnxplain.explain(tmp_path / "m.onnx", onnxplain.Text("a wonderful film"), "exact-shapley", target=1)
+    np.testing.assert_allclose(made.feature_values, [0, 2, 0.25])
+
+
+def test_a_column_of_categories_stays_one_of_a_table(run, tmp_path):
+    nodes = [
+        helper.make_node("OneHotEncoder", ["city"], ["hot"], domain="ai.onnx.ml", cats_strings=["Lima", "Oslo"]),
+        helper.make_node("Flatten", ["hot"], ["y"]),
+    ]
+    inputs, outputs = {"city": (TensorProto.STRING, ["n", 1])}, {"y": (TensorProto.FLOAT, ["n", 2])}
+    onnx.save(model_of(nodes, inputs, outputs, domains={"ai.onnx.ml": 1}), tmp_path / "m.onnx")
+    assert inspected(run, "m.onnx", "--write-spec")["preprocessing"]["city"]["modality"] == "table"
+    entry = read_spec(tmp_path / "m.toml").inputs["city"]
+    assert (entry.modality, entry.categories) == ("table", {"city": ("Lima", "Oslo")})

@@ -39,16 +39,15 @@ class Conductance:
 
     def explain_many(self, problems: Sequence[Problem]) -> list[Explanation]:
         """Explain several samples of one model at once."""
-        from .paths import layer
         from .slopes import together
 
-        layer(problems[0])
+        problems[0].layer()
         return together(problems, self._explained)
 
     def _explained(self, given: Slopes) -> list[Explanation]:
-        from .paths import Straight, gathered, layer, line_integral, spread, tapping
+        from .paths import Straight, gathered, line_integral, spread, tapping
 
-        slopes = tapping(given.problems, [layer(given.problems[0])])
+        slopes = tapping(given.problems, [given.problems[0].layer()])
         references = slopes.references
         path = Straight(slopes, spread(self.points, slopes))
         return slopes.explanations(

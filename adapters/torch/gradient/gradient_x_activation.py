@@ -35,10 +35,9 @@ class GradientXActivation:
 
     def explain_many(self, problems: Sequence[Problem]) -> list[Explanation]:
         """Explain several samples of one model at once."""
-        from .paths import layer
         from .slopes import together
 
-        layer(problems[0])
+        problems[0].layer()
         return together(problems, _explained)
 
 

@@ -40,19 +40,18 @@ class InternalInfluence:
 
     def explain_many(self, problems: Sequence[Problem]) -> list[Explanation]:
         """Explain several samples of one model at once."""
-        from .paths import layer
         from .slopes import together
 
-        layer(problems[0])
+        problems[0].layer()
         return together(problems, self._explained)
 
     def _explained(self, given: Slopes) -> list[Explanation]:
         import torch
 
-        from .paths import Straight, layer, tapping
+        from .paths import Straight, tapping
         from .slopes import broad
 
-        slopes = tapping(given.problems, [layer(given.problems[0])])
+        slopes = tapping(given.problems, [given.problems[0].layer()])
         references = slopes.references
         places, weights = (torch.tensor(a).to(references.owners.device) for a in nodes(self.rule, self.points))
         path = Straight(slopes, places)

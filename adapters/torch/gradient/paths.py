@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
-from ....engine.errors import SettingError
 from ..convert import NAMES
 from .slopes import Slopes, Values, broad
 
@@ -68,16 +67,6 @@ class Straight:
             t = broad(self.places[place], start).to(start.dtype)
             found[name] = start * (1 - t) + end * t
         return found
-
-
-def layer(problem: Problem) -> str:
-    """Return the tensor that a method for layers works on. Raises ``SettingError`` where none is named."""
-    if problem.wrt is None:
-        raise SettingError(
-            f"{problem.method} needs the name of a tensor (--wrt TENSOR)",
-            tip="onnxplain inspect MODEL --tensors lists them",
-        )
-    return problem.wrt
 
 
 def tapping(problems: Sequence[Problem], taps: Sequence[str]) -> Slopes:

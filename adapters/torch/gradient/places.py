@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ....engine.errors import CapabilityError, SettingError, printable
 from ....engine.rows import has_rows
+from ....engine.token_inputs import companion
 from ..convert import NAMES
 from ..kept import kept
 from ..plan import before, cut, first_floats
@@ -107,8 +108,11 @@ def _of_inputs(twin: Twin, problem: Problem) -> Places:
         else:
             floats = (f for f in first_floats(twin.module, probe, start) if f in needed and f in onnx_names)
             codes[name] = next((onnx_names[f] for f in floats), "")
+    are_codes = any(stand_in and not companion(name) for name, stand_in in codes.items())
     for name, stand_in in codes.items():
-        if stand_in and not _fed_by(twin, stand_in, [*names, *codes.values()]):
+        if are_codes and companion(name) == "mask":
+            notes.append(f"input '{printable(name)}' says which tokens are there: it is left out (--wrt explains it)")
+        elif stand_in and not _fed_by(twin, stand_in, [*names, *codes.values()]):
             names.append(stand_in)
             notes.append(_stand_in_note(name, stand_in))
         else:

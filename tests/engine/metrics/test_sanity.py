@@ -112,7 +112,28 @@ def test_random_logit_of_linear_classes_is_the_correlation_of_their_contribution
     first, second = (4, 2, 1, -1), (1, 2, 3, 4)
     score = value(linear_classes(first, second), X, "ablation", "random-logit", {"similarity": "pearson"}, target=0)
     assert score.value == pytest.approx(np.corrcoef(first * X[0], second * X[0])[0, 1], abs=1e-5)
-    assert score.parts["other class"] == 1
+    assert score.parts == {"class 1": score.value}
+
+
+def test_each_input_has_another_class_of_its_own_whatever_the_method_and_the_other_inputs():
+    """Of 400 inputs with a rank correlation of 1, 0 and -1 to the classes beside class 1, a third draws each."""
+    weights, ones = ((2, 4, 6), (1, 2, 3), (2, 2, 1), (3, 2, 1)), np.ones((400, 3), np.float32)
+    likeness = {"class 0": 1.0, "class 2": -np.sqrt(0.75), "class 3": -1.0}  # ranks (2.5, 2.5, 1) of class 2
+    x = ones * np.linspace(1, 2, 400, dtype=np.float32)[:, None]
+    onnx = onnxplain.load(linear_classes(*weights))
+    score = value(onnx, x, "ablation", "random-logit", target=1)
+    for k in (0, 7, 399):
+        alone = value(onnx, x[k : k + 1], "ablation", "random-logit", target=1)
+        assert alone.value == score.samples[k]
+        assert alone.parts == value(onnx, x[k : k + 1], "occlusion", "random-logit", target=1, window=1).parts
+    backwards = value(onnx, x[::-1], "ablation", "random-logit", target=1)
+    assert backwards.samples == score.samples[::-1]
+    assert score.parts == pytest.approx(likeness)
+    drawn = [sum(np.isclose(score.samples, number)) for number in likeness.values()]
+    assert sum(drawn) == 400
+    assert all(100 < count < 167 for count in drawn)  # 133 and 3.5 standard deviations of 9.4
+    other = value(onnx, x, "ablation", "random-logit", target=1, seed=1)
+    assert 100 < sum(np.isclose(other.samples, score.samples)) < 167  # another seed draws anew
 
 
 def test_random_logit_needs_another_class():

@@ -33,6 +33,7 @@ from onnxplain.adapters.torch.gradient.taylor import Taylor  # noqa: E402
 from onnxplain.adapters.torch.plan import before  # noqa: E402
 from onnxplain.engine.errors import CapabilityError, ModelError, SettingError  # noqa: E402
 from small_graphs import model_of  # noqa: E402
+from text_models import token_model, worths  # noqa: E402
 
 METHODS = [Saliency(), InputXGradient(), Taylor(), IntegratedGradients(), GradientShap(samples=7), SmoothGrad()]
 RNG = np.random.default_rng(2)
@@ -306,6 +307,19 @@ def test_integers_that_only_choose_among_explained_numbers_are_left_out():
     assert found.values.keys() == {"x"}
     np.testing.assert_allclose(found.values["x"], [[0, 0, 9]], atol=1e-5)
     assert found.notes == ("input 'n' holds integers without a gradient: it is left out",)
+
+
+def test_the_mask_of_a_text_is_explained_where_it_is_asked_for_only():
+    model = loaded(token_model(types=True))  # (worth[token] + 100 type) * mask, added up
+    codes = np.int64([[5, 6, 7]])
+    feeds = {"input_ids": codes, "attention_mask": np.int64([[1, 1, 0]]), "token_type_ids": np.int64([[0, 1, 1]])}
+    found = InputXGradient().explain(problem_of(model, feeds, "1"))
+    worth = worths()[codes[0]]
+    np.testing.assert_allclose(found.values["e0"], [[[0, worth[0, 1]], [0, worth[1, 1]], [0, 0]]], rtol=1e-6)
+    assert sorted(found.values) == ["e0", "token_type_ids.f"]
+    assert "input 'attention_mask' says which tokens are there: it is left out (--wrt explains it)" in found.notes
+    asked = InputXGradient().explain(problem_of(model, feeds, "1", wrt="attention_mask"))
+    np.testing.assert_allclose(asked.values["attention_mask.f"], [[worth[0, 1], worth[1, 1] + 100, 0]], rtol=1e-6)
 
 
 def test_progress_counts_the_points():
