@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
@@ -18,7 +19,7 @@ from .local_fit import LocalFit, Regression
 from .table_rows import TableRows, is_auto
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from ..problem import Problem
     from .local_fit import Surrogate
@@ -27,7 +28,8 @@ MOST_FEATURES = 4096  # the normal equations hold M x M numbers
 AUTO_SAMPLES = 1000
 AUTO_ROWS = 5000  # of tables
 BLOCK = 512  # samples in memory at a time, or one batch where that is more
-CHECKED_EVERY = 512  # samples, where a tolerance may end the sampling; M where that is more
+CHECKED_EVERY = 512  # samples after which a tolerance may first end the sampling; M where that is more
+GROWTH = 1 / 8  # of the samples that there are: how many more, at least as many as at first, before it may again
 COSINE_WIDTH = 0.25
 L2_WIDTH = 0.75  # times sqrt(M)
 
@@ -142,14 +144,13 @@ class Lime:
         _ = game.full, game.empty
         weight = self._kernel(size, "cosine", wanted / 2**size if every else 1.0)
         length = max(game.batch, BLOCK // game.batch * game.batch)
-        rng = problem.rng()
-        drawn = _all(size, length) if every else _draws(size, rng, length, wanted, by_size=by_size)
-        fit, checked = LocalFit(size), 0
+        lengths = self._lengths(size, length, wanted - 1)
+        drawn = _all(size, length) if every else _draws(size, problem.rng(), lengths, by_size=by_size)
+        fit, ends = LocalFit(size), set() if every else _ends(lengths)
         for z, scores in game.stream(drawn):
             fit.add(z, weight(size - z.sum(axis=1)), scores)
-            if not every and self._is_enough(fit, checked):
+            if fit.count in ends and self._is_enough(fit):
                 break
-            checked = fit.count
         found = fit.solve(self._regression())
         note = f"all {1 << size} coalitions: no sampling error" if every else f"{fit.count:,} samples"
         surrogate = found.intercept + found.coefficients.sum()
@@ -172,14 +173,14 @@ class Lime:
         advance = problem.progress.advance
         scorer = Scorer(problem.model, problem.target, problem.sample.feeds, expected=wanted, progress=advance)
         weight = self._kernel(size, "l2", 1.0)
-        blocks = _rows_in_all(rows, problem.rng(), scorer.batch, wanted)
-        fit, checked, full = LocalFit(size), 0, 0.0
+        lengths = self._lengths(size, scorer.batch, wanted - 1)
+        blocks = _rows_in_all(rows, problem.rng(), lengths)
+        fit, ends, full = LocalFit(size), _ends(lengths), 0.0
         for scores, x in scorer.stream((feeds, x) for x, feeds in blocks):
             full = full if fit.count else float(scores[0])
             fit.add(x, weight((rows.changed(x) ** 2).sum(axis=1)), scores)
-            if self._is_enough(fit, checked):
+            if fit.count in ends and self._is_enough(fit):
                 break
-            checked = fit.count
         found = fit.solve(self._regression())
         surrogate = float(found.intercept + rows.first()[0] @ found.coefficients)
         return Explanation(
@@ -234,12 +235,21 @@ class Lime:
         penalty = {"ridge": 1.0, "lasso": 0.01}[self.regression] if self.penalty is None else self.penalty
         return Regression(self.regression, penalty, self.select, self.selection)
 
-    def _is_enough(self, fit: LocalFit, before: int) -> bool:
-        """Say whether the tolerance is met, at every so many samples."""
-        every = max(CHECKED_EVERY, fit.size)
-        if self.tolerance is None or fit.count // every == before // every:
-            return False
-        return bool(fit.solve(self._regression()).errors.max() <= self.tolerance)
+    def _lengths(self, size: int, usual: int, count: int) -> list[int]:
+        """Return how many samples to draw at a time, ``count`` in all: up to where the tolerance is looked at, if any.
+
+        What is looked at takes longer the more samples there are; then more of them are drawn in between.
+        """
+        found, done = [], 0
+        while done < count:
+            wanted = usual if self.tolerance is None else max(CHECKED_EVERY, size, int(done * GROWTH))
+            found.append(min(wanted, count - done))
+            done += found[-1]
+        return found
+
+    def _is_enough(self, fit: LocalFit) -> bool:
+        """Say whether the tolerance is met, if there is one."""
+        return self.tolerance is not None and bool(fit.solve(self._regression()).errors.max() <= self.tolerance)
 
     def _notes(self, found: Surrogate, surrogate: float, full: float) -> tuple[str, ...]:
         quality = "the scores do not vary" if np.isnan(found.r2) else f"local R² {found.r2:.3g}"
@@ -266,11 +276,15 @@ def _all(size: int, length: int) -> Iterator[np.ndarray]:
         yield (numbers[:, None] >> np.arange(size) & 1) == 0
 
 
-def _draws(size: int, rng: np.random.Generator, length: int, count: int, *, by_size: bool) -> Iterator[np.ndarray]:
-    """Yield the input itself and then random coalitions, ``count`` in all, the same whatever the length of blocks."""
+def _ends(lengths: Sequence[int]) -> set[int]:
+    """Return how many samples there are after each of the blocks, the first one being the input itself."""
+    return {1 + done for done in accumulate(lengths)}
+
+
+def _draws(size: int, rng: np.random.Generator, lengths: Iterable[int], *, by_size: bool) -> Iterator[np.ndarray]:
+    """Yield the input itself and then random coalitions, the same whatever the lengths of blocks."""
     yield np.ones((1, size), dtype=bool)
-    for start in range(1, count, length):
-        rows = min(length, count - start)
+    for rows in lengths:
         if not by_size:
             yield rng.random((rows, size)) < 0.5
             continue
@@ -280,9 +294,9 @@ def _draws(size: int, rng: np.random.Generator, length: int, count: int, *, by_s
 
 
 def _rows_in_all(
-    rows: TableRows, rng: np.random.Generator, length: int, count: int
+    rows: TableRows, rng: np.random.Generator, lengths: Iterable[int]
 ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-    """Yield regressors and rows: the row itself, then ``count - 1`` drawn ones."""
+    """Yield regressors and rows: the row itself, then drawn ones."""
     yield rows.first(), rows.feeds
-    for start in range(1, count, length):
-        yield rows.draw(rng, min(length, count - start))
+    for length in lengths:
+        yield rows.draw(rng, length)

@@ -41,13 +41,19 @@ def gains(game: Game, orders: np.ndarray, full: float) -> Iterator[np.ndarray]:
 
 
 def _prefixes(orders: np.ndarray, batch: int) -> Iterator[np.ndarray]:
-    """Yield the coalitions of the first 1 .. M - 1 features of each order, at most ``batch`` at a time."""
+    """Yield the coalitions of the first 1 .. M - 1 features of each order, at most ``batch`` at a time.
+
+    Of short orders several come together.
+    """
     size = orders.shape[1]
-    for order in orders:
-        rank = np.empty(size, dtype=np.intp)
-        rank[order] = np.arange(size)
+    together = max(1, batch // (size - 1))
+    for first in range(0, len(orders), together):
+        some = orders[first : first + together]
+        ranks = np.empty_like(some)
+        np.put_along_axis(ranks, some, np.arange(size)[None], axis=1)
         for start in range(1, size, batch):
-            yield rank < np.arange(start, min(start + batch, size))[:, None]
+            lengths = np.arange(start, min(start + batch, size))
+            yield (ranks[:, None] < lengths[:, None]).reshape(-1, size)
 
 
 class Mean:

@@ -163,6 +163,12 @@ def test_tolerance_ends_the_sampling():
     assert loose.evaluations < tight.evaluations < 16_000
     assert loose.feature_errors.max() <= 0.5
     assert tight.feature_errors.max() <= 0.1
+    for batch in (1, 100, 16_384):
+        again = explained(masked(samples=40_000, tolerance=0.1), NumpyGame(v, 14, batch))
+        assert again.notes[0] == tight.notes[0]
+        np.testing.assert_allclose(again.feature_values, tight.feature_values, rtol=1e-9)
+    all_at_once = explained(masked(samples=40_000), NumpyGame(v, 14, 16_384))
+    assert all_at_once.notes[0] == "all 16384 coalitions: no sampling error"
 
 
 @pytest.mark.parametrize("references", [1, 4])

@@ -42,6 +42,10 @@ def test_given_orders_give_the_means_and_standard_errors_of_their_gains():
     np.testing.assert_allclose(found, [[0, 2, 9], [2, 0, 9], [0, 8, 3], [2, 0, 9]])
     np.testing.assert_allclose(mean.values(), [1, 2.5, 7.5])
     np.testing.assert_allclose(mean.standard_error(), [0.57735, 1.89297, 1.5], atol=1e-5)
+    assert [len(chunk) for chunk in game.asked] == [2, 2, 2, 2]
+    together = NumpyGame(v, 3, batch=7)  # three orders of two coalitions each, and the last one
+    np.testing.assert_allclose(list(gains(together, orders, together.full)), found)
+    assert [len(chunk) for chunk in together.asked] == [6, 2]
 
 
 @given(st.integers(6, 12), seeds, st.integers(0, 60), st.integers(1, 50))
