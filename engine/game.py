@@ -7,6 +7,7 @@ ones, and memory does not grow with the number of coalitions.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int], None]
 REMEMBERED = 1 << 16  # scores of binary coalitions that are kept, so that equal coalitions are evaluated once
+TOGETHER = 512  # coalitions that are looked up at a time, or one batch where that is more
 
 
 class Game:
@@ -124,11 +126,10 @@ class Game:
         cut into chunks of at most ``batch`` rows. With ``distinct`` the caller knows that all of them differ, and from
         those before: they are neither looked up nor remembered, which for small models takes as long as the model.
         """
-        chunks = (c[start : start + self._chunk] for c in coalitions for start in range(0, len(c), self._chunk))
         if self.baseline.reduce == "largest-effect":
             _ = self.full  # the reference value of the effect, before the stream is under way
         spare: list[dict[str, np.ndarray]] = []  # buffers whose rows have been through the model
-        for rows, tag in self._runner.stream(self._batches(chunks, spare, distinct=distinct)):
+        for rows, tag in self._runner.stream(self._batches(coalitions, spare, distinct=distinct)):
             spare += tag.buffers
             scores = self._reduced(rows, tag.fresh) if rows is not None else np.empty(0)
             result = tag.recall(scores)
@@ -136,36 +137,72 @@ class Game:
                 self._progress(len(tag.chunk))
             yield tag.chunk, result
 
+    def whole(
+        self, coalitions: Iterable[np.ndarray], *, distinct: bool = False
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield ``(coalitions, scores)`` for whole arrays, as they were handed over; else as ``stream``."""
+        handed: deque[np.ndarray] = deque()
+
+        def watched() -> Iterator[np.ndarray]:
+            for array in coalitions:
+                if len(array):
+                    handed.append(array)
+                    yield array
+
+        parts: list[np.ndarray] = []
+        missing = 0
+        for chunk, scores in self.stream(watched(), distinct=distinct):
+            missing = (missing or len(handed[0])) - len(chunk)
+            parts.append(scores)
+            if not missing:
+                yield handed.popleft(), parts[0] if len(parts) == 1 else np.concatenate(parts)
+                parts.clear()
+
     def _batches(
-        self, chunks: Iterable[np.ndarray], spare: list[dict[str, np.ndarray]], *, distinct: bool
+        self, coalitions: Iterable[np.ndarray], spare: list[dict[str, np.ndarray]], *, distinct: bool
     ) -> Iterator[tuple[dict[str, np.ndarray] | None, _Turn]]:
         is_settled = False
-        for chunk in chunks:
-            self._check(chunk)
-            if distinct or chunk.dtype != np.bool_:
-                buffers = self._buffers(len(chunk), spare)
-                yield self._fill(chunk, buffers), _Turn(chunk, len(chunk), [buffers])
+        for array in coalitions:
+            self._check(array)
+            if distinct or array.dtype != np.bool_:
+                for start in range(0, len(array), self._chunk):
+                    chunk = array[start : start + self._chunk]
+                    buffers = self._buffers(len(chunk), spare)
+                    yield self._fill(chunk, buffers), _Turn(chunk, len(chunk), [buffers])
                 continue
-            if not is_settled or len(self._known) >= REMEMBERED:
-                self._known, is_settled = self._remembered(), True
-            places, fresh = self._known.find(chunk)
-            fresh, shared = self._not_shared(chunk, places, fresh)
-            if not len(fresh):
-                yield None, _Turn(chunk, 0, [], places, fresh, self._known)
+            together = max(self._chunk, TOGETHER // self._chunk * self._chunk)
+            for start in range(0, len(array), together):
+                if not is_settled or len(self._known) >= REMEMBERED:
+                    self._known, is_settled = self._remembered(), True
+                yield from self._unknown(array[start : start + together], self._known, spare)
+
+    def _unknown(
+        self, array: np.ndarray, known: Memory, spare: list[dict[str, np.ndarray]]
+    ) -> Iterator[tuple[dict[str, np.ndarray] | None, _Turn]]:
+        """Yield chunks of coalitions, with the rows of those that are not known; all are looked up at once."""
+        places, fresh = known.find(array)
+        fresh, shared = self._not_shared(array, places, fresh)
+        for start in range(0, len(array), self._chunk):
+            at = slice(start, start + self._chunk)
+            chunk = array[at]
+            first, end = np.searchsorted(fresh, (start, start + len(chunk)))
+            rows = fresh[first:end]
+            if not len(rows):
+                yield None, _Turn(chunk, 0, [], places[at], rows, known)
                 continue
-            buffers = self._buffers(len(fresh), spare)
-            part = chunk if len(fresh) == len(chunk) else chunk[fresh]
-            turn = _Turn(chunk, len(fresh), [buffers], places, places[fresh], self._known, shared)
-            yield self._fill(part, buffers), turn
+            buffers = self._buffers(len(rows), spare)
+            told = None if shared is None else (shared[0], shared[1][first:end])
+            turn = _Turn(chunk, len(rows), [buffers], places[at], places[rows], known, told)
+            yield self._fill(chunk if len(rows) == len(chunk) else array[rows], buffers), turn
 
     def _not_shared(
-        self, chunk: np.ndarray, places: np.ndarray, fresh: np.ndarray
+        self, array: np.ndarray, places: np.ndarray, fresh: np.ndarray
     ) -> tuple[np.ndarray, tuple[Memory, np.ndarray] | None]:
         """Take over what other games know of ``fresh`` rows; return those left, and where their scores are to go."""
         shared = self._shared
         if shared is None or len(shared) >= REMEMBERED or not len(fresh):
             return fresh, None
-        theirs, _ = shared.find(chunk[fresh])
+        theirs, _ = shared.find(array[fresh])
         scores = shared.scores(theirs)
         there = ~np.isnan(scores)
         self._known.put(places[fresh[there]], scores[there])

@@ -66,7 +66,7 @@ def effects(trial: Trial, features: Features, baseline: Any, of: Of, sets: Itera
     full = game.full
     sums: list[np.ndarray] = []
     drops: list[np.ndarray] = []
-    for present, scores in game.stream(~chosen for chosen in sets):
+    for present, scores in game.whole(~chosen for chosen in sets):
         sums.append(~present @ phi)
         drops.append(full - scores)
     found = Effects(np.concatenate(sums), np.concatenate(drops), full)

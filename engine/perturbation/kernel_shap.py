@@ -247,7 +247,7 @@ def _scored(game: Game, chosen: Design, length: int) -> Iterator[tuple[np.ndarra
             yield coalitions
 
     scores = np.empty(0)
-    for _, more in game.stream(drawn(), distinct=True):
+    for _, more in game.whole(drawn(), distinct=True):
         scores = np.concatenate([scores, more]) if len(scores) else more
         while waiting and len(scores) >= 2 * len(waiting[0][0]):
             z, mass = waiting.popleft()

@@ -147,7 +147,7 @@ class Lime:
         lengths = self._lengths(size, length, wanted - 1)
         drawn = _all(size, length) if every else _draws(size, problem.rng(), lengths, by_size=by_size)
         fit, ends = LocalFit(size), set() if every else _ends(lengths)
-        for z, scores in game.stream(drawn):
+        for z, scores in game.whole(drawn):
             fit.add(z, weight(size - z.sum(axis=1)), scores)
             if fit.count in ends and self._is_enough(fit):
                 break

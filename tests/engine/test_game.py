@@ -150,10 +150,24 @@ def test_the_whole_input_is_one_evaluation_in_whatever_order_it_is_asked_for():
 
 def test_scores_stay_right_when_more_coalitions_come_than_are_remembered(monkeypatch):
     monkeypatch.setattr(game_module, "REMEMBERED", 5)
+    monkeypatch.setattr(game_module, "TOGETHER", 3)
     game, z = game_of(), coalitions(200)
     assert game(z) == pytest.approx(plain_loop(z), abs=1e-5)
     assert np.array_equal(game(z), game_of()(z))
-    assert len(game._known) <= 5 + game.batch
+    assert len(game._known) <= 5 + max(3, game.batch)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 64])
+@pytest.mark.parametrize("distinct", [False, True])
+def test_whole_arrays_come_back_with_their_scores(batch, distinct):
+    game = game_of(layout=Layout(2, 1, batch))
+    arrays = list(np.split(np.unique(coalitions(200), axis=0)[1:-1], [1, 1, 8]))
+    if not distinct:
+        arrays.append(arrays[-1])
+    found = list(game.whole(iter(arrays), distinct=distinct))
+    assert [len(z) for z, _ in found] == [len(z) for z in arrays if len(z)]
+    for z, scores in found:
+        assert scores == pytest.approx(plain_loop(z), abs=1e-5)
 
 
 def test_leaving_a_stream_early_leaves_no_score_behind_that_never_came():

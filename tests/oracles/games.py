@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from onnxplain import Features
+from onnxplain.engine.game import Game
 
 
 class NumpyGame:
@@ -36,6 +37,8 @@ class NumpyGame:
             self.evaluations += 1
             self._known[key] = float(self.v(coalition)[0])
         return self._known[key]
+
+    whole = Game.whole
 
     def stream(self, coalitions, *, distinct=False):
         """As in Game; where the method says that all coalitions differ, from both ends too, they must."""
