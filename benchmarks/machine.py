@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("onnxplain", "onnxruntime-gpu", "onnxruntime", "onnx", "numpy", "torch", "captum", "shap", "dianna")
+RUNTIMES = ("onnxruntime-gpu", "onnxruntime", "onnxruntime-openvino")
+PACKAGES = ("onnxplain", *RUNTIMES, "onnx", "numpy", "torch", "captum", "shap", "dianna")
 
 
 def describe() -> dict[str, Any]:

@@ -181,7 +181,10 @@ def evaluation(name: str) -> str:
 
 
 def evaluations(name: str) -> str:
-    """Return a section for each metric of a run: methods, means, intervals, and how they stand to the controls."""
+    """Return a section for each metric of a run: methods, means, intervals, and how they stand to the controls.
+
+    How they stand is left out where no control can change: another runtime computes no random map.
+    """
     result = _result(name)
     if result is None:
         return UNMEASURED
@@ -189,16 +192,17 @@ def evaluations(name: str) -> str:
     for metric in dict.fromkeys(row["metric"] for row in result["rows"]):
         rows = [row for row in result["rows"] if row["metric"] == metric]
         better = rows[0]["better"]
+        is_judged = bool(better) and metric != "provider-agreement"
         lines = [
             (
                 f"`{row['method']}`",
                 *("" if row[end] is None else f"{row[end]:.4g}" for end in ("value", "low", "high")),
                 str(row["photographs"]),
-                *(([row["against random"], row["against edges"]]) if better else ()),
+                *(([row["against random"], row["against edges"]]) if is_judged else ()),
             )
             for row in rows
         ]
-        beside = ("against random", "against edges") if better else ()
+        beside = ("against random", "against edges") if is_judged else ()
         head = ("method", "mean", "from", "to", "photographs", *beside)
         parts.append(f"### {metric}{f' ({better} is better)' if better else ''}\n\n{table(head, lines)}")
     return "\n\n".join([*parts, f"*{result['about']}. {_where(result)}.*"])
