@@ -245,7 +245,7 @@ def _no_gradient(model: Model, target: dict[str, Any]) -> str:
         return f"input '{printable(strings[0])}' holds text: there is no gradient"
     odd = graph.without_gradient(model.proto, target["tensor"])
     if odd:
-        return f"{odd} has no gradient: {graph.NO_GRADIENT[odd]}"
+        return f"{odd} has no gradient"
     return GRADIENTS if importlib.util.find_spec("torch") is None else ""
 
 
