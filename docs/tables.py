@@ -183,7 +183,7 @@ def evaluation(name: str) -> str:
 def evaluations(name: str) -> str:
     """Return a section for each metric of a run: methods, means, intervals, and how they stand to the controls.
 
-    How they stand is left out where no control can change: another runtime computes no random map.
+    How they stand is left out where no control can change: another model or runtime computes no random map.
     """
     result = _result(name)
     if result is None:
@@ -192,7 +192,7 @@ def evaluations(name: str) -> str:
     for metric in dict.fromkeys(row["metric"] for row in result["rows"]):
         rows = [row for row in result["rows"] if row["metric"] == metric]
         better = rows[0]["better"]
-        is_judged = bool(better) and metric != "provider-agreement"
+        is_judged = bool(better) and metric not in {"model-agreement", "provider-agreement"}
         lines = [
             (
                 f"`{row['method']}`",

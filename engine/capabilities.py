@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import math
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -211,6 +212,7 @@ def capabilities(model: Model, reason: str = "") -> list[dict[str, Any]]:
     """
     from .internals.activation import AT_TENSORS
     from .internals.attention import METHODS, count
+    from .internals.layer import MAPS
     from .perturbation.exact_shapley import MOST_FEATURES
     from .registry import plugins
 
@@ -218,28 +220,32 @@ def capabilities(model: Model, reason: str = "") -> list[dict[str, Any]]:
     attends = any(count(model.proto)[:2])
     kinds = {entry["modality"] for entry in preprocessing(model).values()} - {"state"}
     target = default_target(model)
-    refused = _Refusals(model)
+    no_gradient = cache(partial(_no_gradient, model, target))
+    refusal = cache(partial(_refusal, model))
     found = []
     for plugin in plugins("explainer"):
-        why = NOT_OPENED if reason.startswith(UNOPENED) else _hindrance(plugin, model, kinds, target)
+        why = NOT_OPENED if reason.startswith(UNOPENED) else _hindrance(plugin, kinds, target)
+        if not why and GRADIENT in plugin.needs:
+            why = no_gradient()
         if not why and plugin.name in METHODS and not attends:
             why = "no attention was found in this model"
-        if not why and not reason:
-            why = refused.of(plugin)
+        if not why and not reason and (plugin.name == "cam" or plugin.name in MAPS):
+            why = refusal("cam" if plugin.name == "cam" else "eigen-cam")
         needed = None if why else beside.get(plugin.name)
         found.append({"name": plugin.name, "can_run": not why, "why": why or None, "with": needed})
     return found
 
 
-def _hindrance(plugin: Plugin, model: Model, kinds: set[str], target: dict[str, Any]) -> str:
+def _hindrance(plugin: Plugin, kinds: set[str], target: dict[str, Any]) -> str:
     if target["output"] is None:
         return f"{target['text'].removeprefix('none: ')}; name a tensor with --target"
     if plugin.modalities and not kinds & set(plugin.modalities):
         return f"it explains {', '.join(plugin.modalities)}; this model takes {', '.join(sorted(kinds))}"
-    return _no_gradient(model, target) if GRADIENT in plugin.needs else ""
+    return ""
 
 
 def _no_gradient(model: Model, target: dict[str, Any]) -> str:
+    """Return why there is no gradient of the target at the inputs; empty where nothing is known to stand in the way."""
     strings = [info.name for info in model.inputs if info.dtype.kind == "O"]
     if strings:
         return f"input '{printable(strings[0])}' holds text: there is no gradient"
@@ -249,33 +255,21 @@ def _no_gradient(model: Model, target: dict[str, Any]) -> str:
     return GRADIENTS if importlib.util.find_spec("torch") is None else ""
 
 
-class _Refusals:
-    """Why methods refuse a model that runs: found by asking one method for all that refuse for the same reason."""
+def _refusal(model: Model, method: str) -> str:
+    """Return why a method refuses a model that runs on all made-up numbers; empty where it takes some.
 
-    def __init__(self, model: Model) -> None:
-        self.model = model
-        self._found: dict[str, str] = {}
+    Other methods that refuse for the same reason need not be asked.
+    """
+    from .explain import explain
 
-    def of(self, plugin: Plugin) -> str:
-        """Return why a method refuses the model on all made-up numbers; empty where it takes some, or nobody asks."""
-        from .internals.layer import MAPS
-
-        asked = "cam" if plugin.name == "cam" else "eigen-cam" if plugin.name in MAPS else ""
-        if asked and asked not in self._found:
-            self._found[asked] = self._refusal(asked)
-        return self._found.get(asked, "")
-
-    def _refusal(self, method: str) -> str:
-        from .explain import explain
-
-        reason = ""
-        for feeds in _made_up(self.model):
-            try:
-                explain(self.model, feeds, method)
-            except (CapabilityError, SettingError) as error:
-                reason = reason or error.message
-            except OnnxplainError:
-                continue  # the numbers are to blame
-            else:
-                return ""
-        return reason
+    reason = ""
+    for feeds in _made_up(model):
+        try:
+            explain(model, feeds, method)
+        except (CapabilityError, SettingError) as error:
+            reason = reason or error.message
+        except OnnxplainError:
+            continue  # the numbers are to blame
+        else:
+            return ""
+    return reason

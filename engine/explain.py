@@ -106,9 +106,9 @@ def samples_of(
     elif isinstance(given, Sample):
         yield _checked(given, model)
     elif isinstance(given, str | os.PathLike):
-        sources = _sources(os.fspath(given), model)
+        sources, place = _sources(os.fspath(given), model), place_of(model, tokenizer)
         for source in sources:
-            read = partial(_read, source, model, place_of(model, tokenizer), refused)
+            read = partial(_read, source, model, place, refused)
             yield from _sparing(source, read, refused) if len(sources) > 1 else read()
     elif _is_many(given, model):
         for one in given:
@@ -186,5 +186,4 @@ def _checked(sample: Sample, model: Model) -> Sample:
     count = max((len(f) for n, f in feeds.items() if has_rows(n, model.inputs)), default=1)
     if count != 1:
         raise InputError(f"a Sample holds one row, not {count}", tip="give the array itself, or a list of Samples")
-    is_same = feeds.keys() == sample.feeds.keys() and all(feed is sample.feeds[n] for n, feed in feeds.items())
-    return accepted(sample if is_same else dataclasses.replace(sample, feeds=feeds), model)
+    return accepted(dataclasses.replace(sample, feeds=feeds), model)

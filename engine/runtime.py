@@ -279,10 +279,12 @@ def _runs_here(
 
     A single worker has all cores: nothing is gained from drawing the next batch meanwhile.
     """
-    if workers > 1 and BRIEF < seconds <= BRIEF_ALONE:
-        held += itertools.islice(coming, 1)
-        return not held
-    return seconds <= (BRIEF if workers > 1 else BRIEF_ALONE)
+    if seconds > BRIEF_ALONE:
+        return False
+    if workers == 1 or seconds <= BRIEF:
+        return True
+    held += itertools.islice(coming, 1)
+    return not held
 
 
 def measure(run: Callable[[Feeds, Halt], Result], feeds: Feeds, layout: Layout, seconds: float) -> float:

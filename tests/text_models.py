@@ -3,10 +3,13 @@
 import json
 
 import numpy as np
+import pytest
 import tokenizers
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import models, normalizers, pre_tokenizers, processors
 
+from onnxplain import InputError
+from onnxplain.engine.explain import samples_of
 from small_graphs import model_of
 
 FLOAT, INT, TEXT = TensorProto.FLOAT, TensorProto.INT64, TensorProto.STRING
@@ -190,3 +193,16 @@ def edited(folder, **changes):
     file = folder / "tokenizer.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
     return file
+
+
+def texts(model, source, **options):
+    """The texts that a source stands for."""
+    return [sample.text for sample in samples_of(model, source, **options)]
+
+
+def refusal(model, source, error=InputError):
+    """What is said of a source that cannot be read."""
+    with pytest.raises(error) as raised:
+        list(samples_of(model, source))
+    assert len(str(raised.value).splitlines()) <= 6
+    return str(raised.value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .tensors import tap
+from .rebuild import live_nodes
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -31,5 +31,5 @@ NO_GRADIENT = {
 
 def without_gradient(proto: ModelProto, tensor: str) -> str:
     """Return the first such operator that a tensor is made with; empty where there is none."""
-    made = (node.op_type for node in tap(proto, (tensor,)).graph.node)
+    made = (node.op_type for node in live_nodes(proto.graph.node, [tensor]))
     return next((op_type for op_type in made if op_type in NO_GRADIENT), "")

@@ -120,6 +120,11 @@ def lines_of(file: IO[str], where: str) -> Iterator[str]:
         yield line
 
 
+def place_of_row(where: str, line: int, number: int) -> str:
+    """Return where a row is, for messages; lines are counted from 1, rows from 0."""
+    return f"{where}, line {line}: row {number}"
+
+
 def check_count(number: int, where: str) -> None:
     """Raise InputError before a row, counted from 0, beyond those that are looked through."""
     if number == MAX_ROWS:

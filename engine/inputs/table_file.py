@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING
 
 from ..errors import InputError
 from ..files import excerpt
-from .row_file import check_count, lines_of, opened_text
+from .row_file import check_count, lines_of, opened_text, place_of_row
 from .table_header import SEPARATORS, Header
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class TableFile:
 
     def place(self, number: int) -> str:
         """Return where the row that was looked at last is, for messages."""
-        return f"{self.where}, line {self.line}: row {number}"
+        return place_of_row(self.where, self.line, number)
 
     def _unreadable(self, number: int, problem: csv.Error) -> InputError:
         is_large = TOO_LARGE in str(problem)

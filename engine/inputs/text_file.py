@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING
 
 from ..errors import InputError, printable
 from ..files import read_text
-from .row_file import at_row, check_count, chosen_rows, lines_of, opened_text
+from .row_file import at_row, check_count, chosen_rows, lines_of, opened_text, place_of_row
 from .rows import names_rows, split_source
 from .text import LARGEST_TEXT, Text, check_alone, filled_up, load_text
 
@@ -62,7 +62,7 @@ class LineFile:
 
     def place(self, number: int) -> str:
         """Return where the line that was looked at last is, for messages."""
-        return f"{self.where}, line {self.line}: row {number}"
+        return place_of_row(self.where, self.line, number)
 
 
 def _open(path: Path) -> IO[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -59,7 +59,7 @@ def manifest_of(
         "optimised": session.optimised,
         "layout": dict(vars(layout)),
         "batching": variant.batching,
-        "spec": _of_model(model)[1],
+        "spec": _of_model(model).spec,
         "seed": problem.seed,
         "wrt": problem.wrt,
         "target": asked.text if isinstance(asked, Target) else str(asked),
@@ -73,7 +73,7 @@ def manifest_of(
 def circumstances(model: Model, plugin: Plugin, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return what any result was made with: versions, machine, model, plug-in, and the settings that were given."""
     return {
-        **_of_model(model)[0],
+        **_of_model(model).opened,
         "settings_given": brief(dict(given)),
         "plugin": f"{plugin.package}:{plugin.factory.__module__}.{plugin.factory.__qualname__}",
         "versions": _versions(),
@@ -86,11 +86,18 @@ def _versions() -> dict[str, str]:
     return {"python": platform.python_version(), "numpy": np.__version__, **runtime.versions()}
 
 
-_written: WeakKeyDictionary[Model, tuple[dict[str, Any], dict[str, Any]]] = WeakKeyDictionary()
+class _Written(NamedTuple):
+    """What is written of a model whatever is explained of it: how it was opened, and its spec without the labels."""
+
+    opened: dict[str, Any]
+    spec: dict[str, Any]
 
 
-def _of_model(model: Model) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what is written of a model whatever is explained of it, and its spec without labels as JSON holds it."""
+_written: WeakKeyDictionary[Model, _Written] = WeakKeyDictionary()
+
+
+def _of_model(model: Model) -> _Written:
+    """Return what is written of a model, as JSON holds it; made once."""
     if model not in _written:
         opened = {
             "onnxplain": own_version(),
@@ -100,7 +107,7 @@ def _of_model(model: Model) -> tuple[dict[str, Any], dict[str, Any]]:
             "device": model.device.name,
             "threads": model.threads,
         }
-        _written[model] = opened, plain(dataclasses.asdict(dataclasses.replace(model.spec, labels=())))
+        _written[model] = _Written(opened, plain(dataclasses.asdict(dataclasses.replace(model.spec, labels=()))))
     return _written[model]
 
 

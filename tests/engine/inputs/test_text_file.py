@@ -12,8 +12,10 @@ from small_graphs import affine
 from text_models import (
     SENTENCE,
     WORD_VALUES,
+    refusal,
     string_model,
     text_beside_model,
+    texts,
     token_model,
     tokenizer,
     two_texts_model,
@@ -31,28 +33,12 @@ def token(tmp_path):
 
 
 @pytest.fixture
-def strings(tmp_path):
-    return onnxplain.load(written(tmp_path, string_model(), name="strings"), device="cpu")
-
-
-@pytest.fixture
 def txt(tmp_path):
     def write(content, name="reviews.txt"):
         (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
         return str(tmp_path / name)
 
     return write
-
-
-def texts(model, source, **options):
-    return [sample.text for sample in samples_of(model, source, **options)]
-
-
-def refusal(model, source, error=InputError):
-    with pytest.raises(error) as raised:
-        list(samples_of(model, source))
-    assert len(str(raised.value).splitlines()) <= 6
-    return str(raised.value)
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])

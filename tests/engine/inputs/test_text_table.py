@@ -12,8 +12,10 @@ from onnxplain.engine.inputs.tokenizer import read_tokenizer
 from text_models import (
     SENTENCE,
     edited,
+    refusal,
     string_model,
     text_beside_model,
+    texts,
     token_model,
     tokenizer,
     two_texts_model,
@@ -27,28 +29,12 @@ def token(tmp_path):
 
 
 @pytest.fixture
-def strings(tmp_path):
-    return onnxplain.load(written(tmp_path, string_model(), name="strings"), device="cpu")
-
-
-@pytest.fixture
 def csv(tmp_path):
     def write(content, name="rows.csv"):
         (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
         return str(tmp_path / name)
 
     return write
-
-
-def texts(model, source, **options):
-    return [sample.text for sample in samples_of(model, source, **options)]
-
-
-def refusal(model, source):
-    with pytest.raises(InputError) as raised:
-        list(samples_of(model, source))
-    assert len(str(raised.value).splitlines()) <= 6
-    return str(raised.value)
 
 
 def test_row_of_a_file_is_the_text_itself(token, strings, csv):
